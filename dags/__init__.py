@@ -1,0 +1,1 @@
+"""Airflow only: when things run, and in what order."""

@@ -1,0 +1,1 @@
+"""Feast definitions and the feature transformations: one definition of each feature."""

@@ -1,0 +1,1 @@
+"""The BentoML service: the champion of the registry, answered from the online feature store."""

@@ -1,0 +1,1 @@
+"""The weekly recommender: item index, candidates, pair features, ranker, baselines."""
