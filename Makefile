@@ -1,0 +1,54 @@
+# The whole interface for people: `make demo` to see it, `make test` to prove it, `make help` for the rest.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := .uv/bin/uv
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test fast lint format doctor lock clean
+
+help: ## List what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup: $(VENV)/.ready ## Build the environment in .venv, and nothing else
+
+# uv lives in a folder of its own, so that the environment holds what the lock file says and nothing more.
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {sys.version.split()[0]}; set PYTHON=python3.11")'
+	@$(PYTHON) -m venv .uv || { echo "python venv is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	@.uv/bin/pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.ready: $(UV) requirements.lock pyproject.toml
+	@echo "building .venv from requirements.lock (about a minute, 1.8 GB)"
+	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## Twelve simulated weeks: table on the screen, report in runs/demo/report.html
+	@$(BIN)/mlops demo
+
+doctor: setup ## Check Python, disk, memory, ports and permissions
+	@$(BIN)/mlops doctor
+
+lint: setup ## Format, rules, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+fast: setup ## The tests that take under a minute together
+	$(BIN)/pytest -m "not slow"
+
+test: lint ## Everything that must pass
+	$(BIN)/pytest
+
+lock: $(UV) ## Resolve the lock file anew
+	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet --output-file requirements.lock
+
+clean: ## Delete what was built
+	rm -rf .venv .uv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

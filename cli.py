@@ -1,0 +1,320 @@
+"""The one command: `mlops`. It assembles the rooms; nothing imports it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ingest.errors import PlatformError
+
+# Nothing here phones home; Evidently, BentoML and MLflow each ask in their own way.
+for name, value in {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true"}.items():
+    os.environ.setdefault(name, value)
+
+app = typer.Typer(
+    name="mlops",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="A reference MLOps platform. Start with [bold]mlops doctor[/bold], then [bold]mlops demo[/bold].",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Get data, and look at what the contract says of it.")
+bench_app = typer.Typer(no_args_is_help=True, help="Measure what the documentation claims.")
+app.add_typer(data_app, name="data")
+app.add_typer(bench_app, name="bench")
+
+console = Console()
+errors = Console(stderr=True)
+
+Dir = Annotated[Path, typer.Option("--dir", help="A workspace: the --out of a replay.")]
+
+
+@app.command()
+def replay(
+    out: Annotated[Path, typer.Option(help="The workspace to write; repeating the command goes on where it stopped.")],
+    source: Annotated[str, typer.Option(help="shop (simulated), online-retail or interactions.")] = "shop",
+    data: Annotated[Path | None, typer.Option(help="File or folder with the events; default: $DATA_DIR.")] = None,
+    start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First Monday; all before it is history.")] = datetime(2011, 1, 24),
+    weeks: Annotated[int, typer.Option(min=1, help="How many Mondays to run.")] = 12,
+    seed: Annotated[int, typer.Option(help="Seed of the simulator, of sampling and of fitting.")] = 7,
+    label_weeks: Annotated[int | None, typer.Option(min=1, help="Weeks of labels to learn from; default 12 for shop, else 26.")] = None,
+    encoding: Annotated[str, typer.Option(help="Encoding of CSV files, for example latin-1.")] = "utf-8",
+    purchase_events: Annotated[str, typer.Option(help="Which values of `event` count as purchases, comma-separated.")] = "purchase",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Run the weekly loop over past weeks, with the real DAGs, and write weeks.json, decisions.jsonl, lists and report."""
+    from training.settings import build_settings
+
+    given: dict[str, Any] = {
+        "source": source, "data": data_path(source, data), "start": start.date(), "seed": seed, "encoding": encoding,
+        "label_weeks": label_weeks or (12 if source == "shop" else 26),
+        "purchase_events": tuple(e.strip() for e in purchase_events.split(",")),
+    }  # fmt: skip
+    records = run_replay(build_settings(out, **given), weeks, quiet=as_json)
+    if as_json:
+        print(json.dumps(summary(records, out)))
+    else:
+        show_weeks(records, out)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="The workspace to write.")] = Path("runs/demo"),
+    weeks: Annotated[int, typer.Option(min=1)] = 12,
+    seed: Annotated[int, typer.Option()] = 7,
+) -> None:
+    """Twelve weeks of a simulated shop in which things go wrong; prints the table and writes the report."""
+    replay(out=out, weeks=weeks, seed=seed)
+
+
+def data_path(source: str, data: Path | None) -> Path | None:
+    """The events' place: the option, or `DATA_DIR`; the simulator needs none."""
+    from ingest.errors import SettingsError
+
+    if source == "shop":
+        return None
+    found = data or (Path(os.environ["DATA_DIR"]) if os.environ.get("DATA_DIR") else None)
+    if found is None:
+        raise SettingsError(f"Source {source!r} needs --data or DATA_DIR; `mlops data fetch online-retail` gets the published data.")
+    return found.resolve()
+
+
+def run_replay(settings: Any, weeks: int, *, quiet: bool) -> list[dict[str, Any]]:
+    from dags.replay import replay as replay_weeks
+    from monitoring.report import write_report
+    from training.workspace import Workspace
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors if quiet else console, disable=quiet, transient=True) as progress:
+        task = progress.add_task("starting Airflow", total=weeks)
+        first = settings.start
+
+        def show(as_of: datetime, step: str) -> None:
+            progress.update(task, completed=(as_of.date() - first).days // 7, description=f"{as_of:%Y-%m-%d}  {step:<20}")
+
+        records = replay_weeks(settings, weeks, show)
+    ws = Workspace(settings)
+    meta = {"title": f"{settings.source}, seed {settings.seed}", "command": " ".join(["mlops", *sys.argv[1:]])}
+    write_report(records, [d.to_dict() for d in ws.decisions.read()], meta, settings.home / "report.html")
+    return records
+
+
+def summary(records: list[dict[str, Any]], out: Path) -> dict[str, Any]:
+    """The replay in a few figures, for scripts."""
+    kinds = [line["kind"] for line in map(json.loads, (out / "decisions.jsonl").read_text().splitlines())]
+    realised = [r["realised"]["ndcg_at_10_all"]["value"] for r in records if r["realised"]]
+    return {
+        "weeks": len(records),
+        "champion": (records[-1]["champion"] or {}).get("version"),
+        "decisions": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
+        "realised_ndcg_at_10_all": sum(realised) / len(realised) if realised else None,
+        "seconds": round(sum(sum(r["seconds"].values()) for r in records), 1),
+        "report": str(out / "report.html"),
+    }
+
+
+def show_weeks(records: list[dict[str, Any]], out: Path) -> None:
+    table = Table(title="What happened, week by week", caption="NDCG@10 on the week before; realised: what was really shown")
+    for column in ("Monday", "watch", "candidate", "verdict", "live", "NDCG cand.", "NDCG champ.", "realised", "s"):
+        table.add_column(column, justify="right" if column[0] in "Nrs" else "left")
+    for r in records:
+        table.add_row(*week_row(r))
+    console.print(table)
+    console.print(f"Report: [link=file://{(out / 'report.html').resolve()}]{out / 'report.html'}[/link]   next: mlops serve --dir {out}")
+
+
+_MARKS = {"promote": "[green]promoted[/green]", "refuse": "[red]refused[/red]"}
+
+
+def week_row(r: dict[str, Any]) -> list[str]:
+    models = (r["metrics"] or {}).get("models", {})
+    action = r["action"] or {}
+    what = f"{action.get('name', '').replace('_', ' ')}: {action.get('cause', '')}"
+    if action.get("answer"):
+        what += f" → {action['answer']['choice']}"
+    verdict = _MARKS[r["verdict"]["outcome"]] if r["verdict"] else "[yellow]held[/yellow]"
+    if r["verdict"] and r["verdict"]["outcome"] == "refuse":
+        verdict += f" ({', '.join(g['gate'] for g in r['verdict']['gates'] if not g['passed'])})"
+    return [
+        r["as_of"], what, (r["candidate"] or {}).get("version", "–"), verdict, r["served"]["version"] or "–",
+        _figure(models.get("candidate")), _figure(models.get("champion")), _figure(r["realised"]), f"{sum(r['seconds'].values()):.1f}",
+    ]  # fmt: skip
+
+
+def _figure(figures: dict[str, Any] | None) -> str:
+    found = (figures or {}).get("ndcg_at_10_all")
+    return f"{found['value']:.3f}" if found else "–"
+
+
+@app.command()
+def serve(
+    directory: Dir,
+    port: Annotated[int, typer.Option(help="TCP port.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address to bind; loopback unless you say otherwise.")] = "127.0.0.1",
+) -> None:
+    """Serve the champion of a replay: POST /recommend {"user_id": "13085", "k": 10}. Ctrl-C stops it."""
+    from serving.bento_server import bento_server
+    from training.mlflow_registry import MlflowRegistry
+
+    ws = open_workspace(directory)
+    champion = MlflowRegistry(ws.settings).aliases().champion
+    with bento_server(ws.home, port, host=host) as process:
+        print(f"ready: http://{host}:{port}/recommend (recommender version {champion})", flush=True)
+        wait_for(process)
+
+
+@app.command()
+def up(
+    directory: Dir,
+    port: Annotated[int, typer.Option(help="Port of the service.")] = 3000,
+    airflow_port: Annotated[int, typer.Option()] = 8080,
+    mlflow_port: Annotated[int, typer.Option()] = 5000,
+    evidently_port: Annotated[int, typer.Option()] = 8001,
+) -> None:
+    """Start Airflow, the MLflow and Evidently pages and the service on a replayed workspace. Ctrl-C stops them all."""
+    from dags.standalone import everything
+
+    ports = {"service": port, "airflow": airflow_port, "mlflow": mlflow_port, "evidently": evidently_port}
+    ws = open_workspace(directory)
+    with everything(ws.settings, ports) as platform:
+        for name, address in platform.addresses.items():
+            console.print(f"[bold]{name:<10}[/bold] {address}", highlight=False)
+        print("ready: Ctrl-C stops everything", flush=True)
+        wait_for(*platform.processes)
+
+
+@app.command()
+def status(directory: Dir, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """What is live, which versions there are, and what was decided last."""
+    from training.mlflow_registry import MlflowRegistry
+
+    ws = open_workspace(directory)
+    registry = MlflowRegistry(ws.settings)
+    live = registry.aliases()
+    found = {
+        "champion": live.champion,
+        "previous": live.previous,
+        "versions": [{"version": v.version, "as_of": v.tags["as_of"], "run_id": v.run_id} for v in registry.versions()],
+        "decisions": [d.to_dict() for d in ws.decisions.read()[-10:]],
+    }
+    if as_json:
+        print(json.dumps(found))
+        return
+    table = Table("version", "made on", "role", "run")
+    for v in found["versions"]:
+        role = "champion" if v["version"] == live.champion else "previous" if v["version"] == live.previous else ""
+        table.add_row(v["version"], v["as_of"], role, v["run_id"])
+    console.print(table)
+    for d in found["decisions"]:
+        console.print(f"{d['at'][:10]}  [bold]{d['kind']}[/bold]  {d['actor']}: {d['reason']}", highlight=False)
+
+
+@app.command()
+def rollback(
+    directory: Dir,
+    reason: Annotated[str, typer.Option(help="Why; it is part of the record.")],
+    to: Annotated[str | None, typer.Option(help="Version to go back to; default: the previous one.")] = None,
+    by: Annotated[str, typer.Option(help="Who decides.", envvar="USER")] = "unknown",
+) -> None:
+    """Put an earlier version back: the decision is recorded, then the registry's alias moves."""
+    from training.rollback import roll_back
+
+    decision = roll_back(open_workspace(directory), datetime.now().replace(microsecond=0), to=to, reason=reason, actor=f"person:{by}")
+    console.print(f"Version {decision.model_version} is live again instead of {decision.previous_version} ({decision.decision_id}).")
+
+
+@app.command()
+def reproduce(version: str, directory: Dir, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Rebuild a version from its record and the lake, and compare it bit for bit; exit code 1 when it differs."""
+    from training.reproduce import reproduce as rebuild
+
+    compared = rebuild(open_workspace(directory), version)
+    equal = all(c.equal for c in compared)
+    if as_json:
+        print(json.dumps({"version": version, "equal": equal, "compared": {c.what: c.equal for c in compared}}))
+    else:
+        table = Table("compared", "recorded", "rebuilt", "equal")
+        for c in compared:
+            table.add_row(c.what, c.recorded[:16], c.rebuilt[:16], "[green]yes[/green]" if c.equal else "[red]no[/red]")
+        console.print(table)
+    raise typer.Exit(0 if equal else 1)
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Check what the platform needs of this machine, and say what to do; exit code 1 when something is missing."""
+    from infra.doctor import examine
+
+    checks = examine(Path.cwd())
+    if as_json:
+        print(json.dumps([{"check": c.name, "ok": c.ok, "found": c.found, "remedy": c.remedy} for c in checks]))
+    else:
+        for c in checks:
+            mark = "[green]ok[/green]  " if c.ok else "[red]FAIL[/red]"
+            console.print(f"{mark} {c.name:<12} {c.found}" + ("" if c.ok else f"\n     → {c.remedy}"), highlight=False)
+    raise typer.Exit(0 if all(c.ok for c in checks) else 1)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="online-retail")],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("data"),
+    url: Annotated[str | None, typer.Option(help="Another place of the same archive.")] = None,
+) -> None:
+    """Download a published data set; an interrupted download is resumed."""
+    from ingest.errors import SettingsError
+    from ingest.fetch import PUBLISHED_URL, fetch_online_retail
+
+    if name != "online-retail":
+        raise SettingsError(f"There is no data set {name!r}; the one that can be fetched is online-retail.")
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as progress:
+        task = progress.add_task(f"fetching {name}", total=None)
+        path = fetch_online_retail(out, url or PUBLISHED_URL, progress=lambda done, total: progress.update(task, completed=done, total=total))
+    console.print(f"{path}   next: mlops replay --source online-retail --data {path} --start 2011-01-24 --weeks 18 --out runs/retail")
+
+
+def open_workspace(directory: Path) -> Any:
+    """The workspace of an earlier replay."""
+    from ingest.errors import SettingsError
+    from training.settings import build_settings
+    from training.workspace import Workspace
+
+    if not (directory / "settings.json").exists():
+        raise SettingsError(f"{directory} is no workspace: it has no settings.json. Make one with `mlops replay --out {directory}`.")
+    return Workspace(build_settings(directory))
+
+
+def wait_for(*processes: Any) -> None:
+    """Until one of them ends or Ctrl-C is pressed."""
+    import signal
+    import time
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while all(process.poll() is None for process in processes):
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        console.print("stopping")
+
+
+def main() -> None:
+    """Run the command; a known error is one message and exit code 1, never a stack trace."""
+    try:
+        app()
+    except PlatformError as error:
+        errors.print(f"[bold red]{type(error).__name__}[/bold red] {error}", highlight=False)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

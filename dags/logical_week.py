@@ -1,0 +1,55 @@
+"""Say which week a DAG run is about, and build what its tasks work with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from training.settings import settings_from_environment
+from training.workspace import Workspace, write_json
+
+
+def workspace() -> Workspace:
+    """The workspace that `MLOPS_HOME` names."""
+    return Workspace(settings_from_environment())
+
+
+def week_of(context: Mapping[str, Any]) -> datetime:
+    """The Monday a run is about: what it was triggered with, what the triggering asset says, or the next one due.
+
+    The clock processes the next Monday that was not done yet and never one that lies ahead, so a platform that was
+    down for three weeks catches up week by week, each with only what was known then.
+    """
+    conf = context["dag_run"].conf or {}
+    if "as_of" in conf:
+        return datetime.strptime(conf["as_of"], "%Y-%m-%d")
+    for events in context["triggering_asset_events"].values():
+        for event in reversed(events):
+            if "as_of" in event.extra:
+                return datetime.strptime(event.extra["as_of"], "%Y-%m-%d")
+    return next_monday(workspace(), step=context["dag"].params.get("step", "score"), now=context["dag_run"].run_after)
+
+
+def next_monday(ws: Workspace, *, step: str, now: datetime) -> datetime:
+    """The first Monday without `step`, at most the Monday of `now`."""
+    done = ws.weeks_done(step)
+    start = datetime.combine(ws.settings.start, datetime.min.time())
+    latest = datetime(now.year, now.month, now.day) - timedelta(days=now.weekday())
+    return min(done[-1] + timedelta(days=7) if done else start, latest)
+
+
+def announce(context: Mapping[str, Any], asset: Any, as_of: datetime) -> None:
+    """Put the week on the asset's event, for the DAG that it starts."""
+    context["outlet_events"][asset].extra = {"as_of": f"{as_of:%Y-%m-%d}"}
+
+
+def note_failure(context: Mapping[str, Any]) -> None:
+    """Keep a failed task's error with its week, where `mlops replay` and the report find it."""
+    ws = workspace()
+    as_of = week_of(context)
+    task = context["task_instance"].task_id
+    write_json(ws.part_path(as_of, "failed"), {"task": task, "error": f"{type(context['exception']).__name__}: {context['exception']}"})
+
+
+DEFAULTS = {"on_failure_callback": note_failure, "retries": 0}

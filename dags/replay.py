@@ -1,0 +1,62 @@
+"""Replay weeks: run the real DAGs for one logical Monday after the other, and gather what they left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from dags.in_process import InProcessAirflow
+from ingest.errors import ReplayError
+from training.settings import Settings, store_settings
+from training.week_record import week_record
+from training.workspace import Workspace, write_json
+
+Progress = Callable[[datetime, str], None]
+
+#: What the clock starts on a Monday when no asset event has started it already, in this order.
+CLOCK = ("ingest_interactions", "retrain_weekly")
+
+
+def replay(settings: Settings, weeks: int, progress: Progress = lambda as_of, dag_id: None) -> list[dict[str, Any]]:
+    """Run `weeks` Mondays from the settings' start; returns one record a week, also kept as `weeks.json`.
+
+    Raises ReplayError when a task failed; what was done is kept, and the same call goes on where it stopped.
+    """
+    store_settings(settings)
+    ws = Workspace(settings)
+    airflow = InProcessAirflow(settings.home)
+    records: list[dict[str, Any]] = []
+    for k in range(weeks):
+        as_of = datetime.combine(settings.start, datetime.min.time()) + timedelta(days=7 * k)
+        run_week(airflow, ws, as_of, progress)
+        records.append(week_record(ws, as_of))
+        write_json(settings.home / "weeks.json", records)
+    return records
+
+
+def run_week(airflow: InProcessAirflow, ws: Workspace, as_of: datetime, progress: Progress = lambda as_of, dag_id: None) -> None:
+    """One Monday: what the clock starts, and after each DAG whatever its asset events start."""
+    done: set[str] = set()
+    for by_clock in CLOCK:
+        queue = [(by_clock, "clock")]
+        while queue:
+            dag_id, trigger = queue.pop(0)
+            if dag_id in done:
+                continue
+            progress(as_of, dag_id)
+            if not airflow.run(dag_id, as_of, trigger=trigger):
+                raise ReplayError(_failure(ws, as_of, dag_id))
+            done.add(dag_id)
+            queue += [(started, "request") for started in airflow.triggered()]
+
+
+def _failure(ws: Workspace, as_of: datetime, dag_id: str) -> str:
+    path = ws.part_path(as_of, "failed")
+    failed = json.loads(path.read_text()) if path.exists() else {"task": "unknown", "error": "no error was recorded"}
+    path.unlink(missing_ok=True)
+    return (
+        f"{dag_id}, task {failed['task']}, week {as_of:%Y-%m-%d}: {failed['error']} "
+        f"What was finished is kept in {ws.home}; run the same command again to go on."
+    )

@@ -1,0 +1,80 @@
+"""Retrain the recommender and let the gates decide."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
+
+from dags.assets import RECOMMENDATIONS, RETRAIN_REQUEST
+from dags.logical_week import DEFAULTS, announce, week_of, workspace
+
+
+def monday(reference: dict[str, Any]) -> datetime:
+    return datetime.strptime(reference["as_of"], "%Y-%m-%d")
+
+
+@dag(
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("0 6 * * 1", timezone="UTC"), assets=[RETRAIN_REQUEST]),
+    start_date=datetime(2009, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    tags=["recommender"],
+)
+def retrain_weekly() -> None:
+    """Every Monday, or when monitoring asks: snapshot, features, fit, evaluate, judge, promote or refuse, score.
+
+    Each task returns a small reference; the data stay in the workspace. A held training run or a refusal is a value
+    that travels down the line, so that the week's lists are always made, by whichever version is live.
+    """
+
+    @task
+    def snapshot(**context: Any) -> dict[str, Any]:
+        from training.weekly import take_snapshot
+
+        trigger = (context["dag_run"].conf or {}).get("trigger") or ("request" if context["triggering_asset_events"] else "clock")
+        return take_snapshot(workspace(), week_of(context), trigger=trigger)
+
+    @task
+    def features(snapshot: dict[str, Any]) -> dict[str, Any]:
+        from training.weekly import build_features
+
+        return build_features(workspace(), monday(snapshot))
+
+    @task
+    def fit(features: dict[str, Any]) -> dict[str, Any]:
+        from training.weekly import fit_candidate
+
+        return fit_candidate(workspace(), monday(features))
+
+    @task
+    def evaluate(candidate: dict[str, Any]) -> dict[str, Any]:
+        from training.weekly import evaluate_candidate
+
+        return evaluate_candidate(workspace(), monday(candidate))
+
+    @task
+    def judge(evaluation: dict[str, Any]) -> dict[str, Any]:
+        from training.weekly import judge_candidate
+
+        return judge_candidate(workspace(), monday(evaluation))
+
+    @task
+    def promote(verdict: dict[str, Any]) -> dict[str, Any]:
+        from training.weekly import promote_or_refuse
+
+        return promote_or_refuse(workspace(), monday(verdict))
+
+    @task(outlets=[RECOMMENDATIONS])
+    def score(live: dict[str, Any], **context: Any) -> dict[str, Any]:
+        from training.weekly import score_week
+
+        announce(context, RECOMMENDATIONS, monday(live))
+        return score_week(workspace(), monday(live))
+
+    score(promote(judge(evaluate(fit(features(snapshot()))))))
+
+
+retrain_weekly()

@@ -1,0 +1,100 @@
+"""Start the whole platform on one machine without containers: Airflow standalone, MLflow, Evidently and the service."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dags.in_process import airflow_environment
+from ingest.errors import PlatformError
+from serving.bento_server import bento_server
+from training.settings import Settings
+
+HOST = "127.0.0.1"
+PATIENCE_S = 180.0
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What runs, and where to find it."""
+
+    addresses: Mapping[str, str]
+    processes: tuple[subprocess.Popen[bytes], ...]
+
+
+@contextmanager
+def everything(settings: Settings, ports: Mapping[str, int]) -> Iterator[Platform]:
+    """Start all four and wait until each answers; whatever happens, none is left running."""
+    home, tools = settings.home, Path(sys.executable).parent
+    airflow = {
+        **airflow_environment(home, human_timeout_s=settings.human_timeout_s),
+        "AIRFLOW__API__PORT": str(ports["airflow"]),
+        "AIRFLOW__API__HOST": HOST,
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{HOST}:{ports['airflow']}/execution/",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+    }
+    commands = {
+        "mlflow": [tools / "mlflow", "server", "--backend-store-uri", settings.mlflow_uri, "--host", HOST, "--port", str(ports["mlflow"]), "--workers", "1"],
+        "evidently": [tools / "evidently", "ui", "--workspace", home / "evidently", "--host", HOST, "--port", str(ports["evidently"])],
+        "airflow": [tools / "airflow", "standalone"],
+    }
+    health = {"mlflow": "/health", "evidently": "/", "airflow": "/api/v2/monitor/health"}
+    with ExitStack() as running:
+        processes = tuple(running.enter_context(_process(name, command, home, airflow)) for name, command in commands.items())
+        service = running.enter_context(bento_server(home, ports["service"]))
+        for name, process in zip(commands, processes, strict=True):
+            _wait_until_it_answers(name, process, f"http://{HOST}:{ports[name]}{health[name]}", home)
+        addresses = {name: f"http://{HOST}:{port}" for name, port in ports.items()}
+        addresses["airflow"] += f"   login admin, password in {home / 'airflow' / 'simple_auth_manager_passwords.json.generated'}"
+        yield Platform(addresses, (*processes, service))
+
+
+@contextmanager
+def _process(name: str, command: list[str | Path], home: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "1"}
+    path = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    with (home / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, env={**os.environ, **environment, **quiet, "PATH": os.pathsep.join(path)}, stdout=log, stderr=subprocess.STDOUT, cwd=home,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server and its children: `airflow standalone` alone has five."""
+    import signal
+
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, sign)
+            process.wait(timeout=10)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _wait_until_it_answers(name: str, process: subprocess.Popen[bytes], url: str, home: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise PlatformError(f"{name} ended with code {process.returncode}; see {home / f'{name}.log'}. Is its port busy? `mlops doctor` says.")
+        try:
+            with urllib.request.urlopen(url, timeout=3):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.5)
+    raise PlatformError(f"{name} did not answer at {url} within {PATIENCE_S:.0f} s; see {home / f'{name}.log'}.")

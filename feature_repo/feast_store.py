@@ -1,0 +1,124 @@
+"""Keep feature rows in Feast: write them, join them point in time, materialise them, read them online."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import ibis
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from feast import FeatureStore, RepoConfig
+
+from feature_repo.definitions import TTL, VIEWS, View, feast_objects, schemas
+from feature_repo.evolution import changes
+from ingest.errors import FeatureError
+
+
+class FeastStore:
+    """The feature store of one workspace: DuckDB over Parquet offline, SQLite (or what `online` says) online.
+
+    `root` holds the rows, Feast's registry and the SQLite file. `online` is Feast's `online_store` block,
+    for example `{"type": "redis", "connection_string": "localhost:6379"}`.
+    """
+
+    def __init__(self, root: Path, online: dict[str, str] | None = None) -> None:
+        self.root = root
+        self.rows = root / "rows"
+        root.mkdir(parents=True, exist_ok=True)
+        self._feast = FeatureStore(
+            config=RepoConfig(
+                project="mlops",
+                provider="local",
+                registry=str(root / "registry.db"),
+                offline_store={"type": "duckdb"},
+                online_store=online or {"type": "sqlite", "path": str(root / "online.db")},
+                entity_key_serialization_version=3,
+                repo_path=str(root),
+            )
+        )
+
+    def apply(self, *, read_by_live_models: Collection[str] = ()) -> None:
+        """Register the definitions with Feast, if what changed since last time may change.
+
+        Raises FeatureError with the matrix' reason when a live model would lose a feature, or a type would change.
+        """
+        stored = self.root / "definitions.json"
+        if stored.exists():
+            old = json.loads(stored.read_text())
+            refused = [c for c in changes(old, schemas(), read_by_live_models=read_by_live_models) if not c.allowed]
+            if refused:
+                raise FeatureError("; ".join(f"{c.kind} of {c.feature} is refused: {c.reason}" for c in refused))
+        for view in VIEWS:
+            (self.rows / view.name).mkdir(parents=True, exist_ok=True)
+        self._feast.apply(feast_objects(self.rows))
+        stored.write_text(json.dumps(schemas(), indent=1))
+
+    def has_rows(self, as_of: datetime) -> bool:
+        """Whether every view has its rows of that Monday."""
+        return all(self._path(view, as_of).exists() for view in VIEWS)
+
+    def write_rows(self, interactions: pa.Table, as_of: datetime) -> dict[str, int]:
+        """Compute every view as of a moment and append its rows; returns rows by view. Rewriting gives the same file."""
+        con = ibis.duckdb.connect()
+        # One thread: sums of floats then run in one order, and a rebuilt feature is equal to the bit.
+        con.raw_sql("SET threads = 1")
+        con.con.register("interactions", interactions)
+        events = con.table("interactions")
+        counts = {}
+        for view in VIEWS:
+            rows = con.to_pyarrow(view.expression(events, as_of).order_by(view.key))
+            _write_atomically(rows, self._path(view, as_of))
+            counts[view.name] = rows.num_rows
+        con.disconnect()
+        return counts
+
+    def materialise(self, as_of: datetime) -> bool:
+        """Copy the rows available at `as_of` into the online store, never backwards in time; says whether it did."""
+        marker = self.root / "materialised.json"
+        if marker.exists() and json.loads(marker.read_text())["as_of"] >= as_of.isoformat():
+            return False
+        moment = as_of.replace(tzinfo=UTC)
+        self._feast.materialize(start_date=moment - TTL, end_date=moment + timedelta(seconds=1), disable_event_timestamp=False)
+        marker.write_text(json.dumps({"as_of": as_of.isoformat()}))
+        return True
+
+    def keys(self, view: str, as_of: datetime) -> list[str]:
+        """The ids that have a row of that Monday in a view, sorted."""
+        [found] = [v for v in VIEWS if v.name == view]
+        return pq.read_table(self._path(found, as_of), columns=[found.key])[found.key].to_pylist()
+
+    def historical(self, key: str, ids: Sequence[str], as_of: datetime) -> pd.DataFrame:
+        """Feature rows of `ids` as they were known at `as_of` (Feast's point-in-time join), in the order of `ids`.
+
+        One row per id with the columns of every view of that key; an id without rows is all null.
+        """
+        entities = pd.DataFrame({key: list(ids), "event_timestamp": pd.Timestamp(as_of, tz="UTC")})
+        frame = self._feast.get_historical_features(entities, features=_references(key)).to_df()
+        return frame.set_index(key).reindex(list(ids)).reset_index().drop(columns="event_timestamp")
+
+    def online(self, key: str, ids: Sequence[str]) -> pd.DataFrame:
+        """The same rows from the online store, one per id in the order of `ids`; an unknown id is all null."""
+        answer = self._feast.get_online_features(features=_references(key), entity_rows=[{key: i} for i in ids])
+        return pd.DataFrame(answer.to_dict())
+
+    def _path(self, view: View, as_of: datetime) -> Path:
+        return self.rows / view.name / f"{as_of:%Y-%m-%d}.parquet"
+
+
+def _references(key: str) -> list[str]:
+    references = [f"{view.name}:{name}" for view in VIEWS if view.key == key for name in view.schema()]
+    if not references:
+        raise FeatureError(f"No feature view has the key {key!r}; the keys are {sorted({v.key for v in VIEWS})}.")
+    return references
+
+
+def _write_atomically(rows: pa.Table, path: Path) -> None:
+    temporary = path.with_suffix(".tmp")
+    pq.write_table(rows, temporary)
+    os.replace(temporary, path)
+

@@ -1,0 +1,1 @@
+"""What the platform stands on: the machine, and later images, Terraform and Kubernetes."""

@@ -1,0 +1,44 @@
+"""Open a source by its name, as commands and DAGs know it."""
+
+from collections.abc import Collection
+from datetime import date
+from pathlib import Path
+
+from ingest.errors import SettingsError, SourceError
+from ingest.schema import PURCHASE
+from ingest.source import Source
+from ingest.staging import PLAIN, Reading
+
+SOURCES = ("shop", "online-retail", "interactions")
+# A Monday, so that a replay of the shop reads the same in every year.
+SHOP_START = date(2024, 1, 1)
+# Ten years: longer than anybody replays, and weeks are only made when they are asked for.
+SHOP_WEEKS = 520
+
+
+def open_source(
+    name: str,
+    data: Path | None = None,
+    seed: int = 0,
+    *,
+    start: date = SHOP_START,
+    staging: Path = Path("runs/staging"),
+    reading: Reading = PLAIN,
+    purchase_events: Collection[str] = (PURCHASE,),
+) -> Source:
+    """Open `shop` (simulated, from `seed`), `online-retail` or `interactions` (both from the file or folder `data`)."""
+    if name not in SOURCES:
+        raise SettingsError(f"There is no source {name!r}; choose one of {', '.join(SOURCES)}.")
+    if name == "shop":
+        from ingest.shop import Shop  # late: a real log needs no simulator
+
+        return Shop(seed, start, weeks=SHOP_WEEKS)
+    if data is None:
+        raise SourceError(f"The source {name} reads files: say where they are with --data.")
+    if name == "online-retail":
+        from ingest.online_retail import open_online_retail
+
+        return open_online_retail(data, staging, reading=reading)
+    from ingest.interactions import open_interactions
+
+    return open_interactions(data, staging, purchase_events=purchase_events, reading=reading)

@@ -1,0 +1,103 @@
+"""Publish a simulated online shop as a source, with the late rows, mistakes and corrections of a real feed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.contract import Contract, event_log_contract
+from ingest.errors import SettingsError
+from ingest.schema import WEEK, arrival_of
+from ingest.shop_incidents import CORRECTED, DEFAULT_INCIDENTS, FAULTS, Incident, strength_of
+from ingest.shop_world import World, generator
+from ingest.source import Delivery
+
+#: Share of rows that a shop till sends only with the next week's file.
+LATE_SHARE = 0.01
+
+
+def shop_contract() -> Contract:
+    """An event log whose exporter promises all columns: a file without prices or quantities is a broken one."""
+    log = event_log_contract("shop", missing_ids_tolerated=0.01)
+    return replace(log, columns={name: replace(column, required=True) for name, column in log.columns.items()})
+
+
+class Shop:
+    """A small online shop, the same for the same arguments in every process; it publishes last week on each Monday.
+
+    `history_weeks` lie before `start`, `weeks` after it; incidents count from `start`. `rows_scale` makes the shop
+    larger for measurements of growth: customers and rows grow with it, the catalogue with its square root.
+    """
+
+    name = "shop"
+
+    def __init__(
+        self,
+        seed: int,
+        start: date,
+        *,
+        customers: int = 600,
+        items: int = 400,
+        history_weeks: int = 30,
+        weeks: int = 12,
+        rows_scale: int = 1,
+        incidents: tuple[Incident, ...] = DEFAULT_INCIDENTS,
+    ) -> None:
+        if start.weekday() != 0:
+            raise SettingsError(f"The shop cannot start on {start}, a {start:%A}; weeks begin on Mondays, so give one.")
+        self.contract = shop_contract()
+        self._seed, self._start, self._incidents = seed, start, incidents
+        self._weeks = [start + n * WEEK for n in range(-history_weeks, weeks)]
+        self._happened: list[pa.Table] = []
+        self._world = World(
+            seed,
+            customers=customers * rows_scale,
+            items=round(items * rows_scale**0.5),
+            begin=self._weeks[0],
+            start=start,
+            incidents=incidents,
+        )
+
+    def arrivals(self) -> list[datetime]:
+        return [arrival_of(week) for week in self._weeks]
+
+    def deliveries(self, arrived: datetime) -> list[Delivery]:
+        """The file of the week just over; before it the right file of the week before, when a wrong one was sent."""
+        if arrived not in self.arrivals():
+            return []
+        week = self.arrivals().index(arrived)
+        regular = Delivery(self.name, self._weeks[week], arrived, self._sent(week))
+        if not self._was_wrong(week - 1):
+            return [regular]
+        return [Delivery(self.name, self._weeks[week - 1], arrived, self._file(week - 1)), regular]
+
+    def _sent(self, week: int) -> pa.Table:
+        """What the exporter sends: the file, or what an incident makes of it."""
+        rows = self._file(week)
+        for kind, fault in FAULTS.items():
+            if strength := self._strength(kind, week):
+                rows = fault(rows, strength, self._file(week - 1), generator(self._seed, week, kind))
+        return rows
+
+    def _was_wrong(self, week: int) -> bool:
+        return any(self._strength(kind, week) for kind in CORRECTED)
+
+    def _strength(self, kind: str, week: int) -> float:
+        return strength_of(self._incidents, kind, (self._weeks[0] - self._start).days // 7 + week)
+
+    def _file(self, week: int) -> pa.Table:
+        """The right file of a week: its rows without those that are late, after the late ones of the week before."""
+        on_time = self._rows(week).filter(pc.invert(self._late(week)))
+        return pa.concat_tables([self._rows(week - 1).filter(self._late(week - 1)), on_time]) if week else on_time
+
+    def _late(self, week: int) -> pa.Array:
+        return pa.array(generator(self._seed, week, "late rows").random(self._rows(week).num_rows) < LATE_SHARE)
+
+    def _rows(self, week: int) -> pa.Table:
+        """What happened in a week; weeks before it are lived through first, because today's habits come from them."""
+        while len(self._happened) <= week:
+            self._happened.append(self._world.live_one_week())
+        return self._happened[week]

@@ -1,0 +1,139 @@
+"""Run Evidently on a week, with our PSI as its method, and keep the runs in a workspace with a dashboard."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+from evidently import DataDefinition, Dataset, Report
+from evidently.core.report import Snapshot
+from evidently.legacy.calculations.stattests import register_stattest
+from evidently.legacy.calculations.stattests.registry import StatTest
+from evidently.legacy.core import ColumnType
+from evidently.metrics import MeanValue, ValueDrift
+from evidently.sdk.models import PanelMetric
+from evidently.sdk.panels import line_plot_panel
+from evidently.ui.workspace import Workspace as EvidentlyWorkspace
+
+from monitoring.psi import psi
+
+PROJECT = "recommender"
+METHOD = "psi_on_reference_quantiles"
+
+#: Rows of each side that Evidently sees. Its run time grows faster than its precision; a PSI of 0.2 is far outside
+#: the noise of 5,000 rows (about 10 bins / 5,000 rows = 0.002).
+SAMPLE = 5_000
+
+
+def _psi_test(reference: pd.Series, current: pd.Series, kind: ColumnType, threshold: float) -> tuple[float, bool]:
+    score = psi(reference, current)
+    return score, score >= threshold
+
+
+# Evidently's own PSI uses equal-width bins over the pooled data and drops nulls: an amount times 100 scores 0.0985.
+register_stattest(
+    StatTest(name=METHOD, display_name="PSI on reference quantiles", allowed_feature_types=[ColumnType.Numerical]),
+    default_impl=_psi_test,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDrift:
+    """How far one column moved, and whether that is beyond its threshold."""
+
+    column: str
+    score: float
+    threshold: float
+
+    @property
+    def drifted(self) -> bool:
+        return self.score >= self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """The drift of a week's columns, and where its page is, relative to the workspace."""
+
+    columns: tuple[ColumnDrift, ...]
+    path: str
+
+
+class EvidentlyReports:
+    """The Evidently workspace of a platform, under `home/evidently`, and the HTML pages beside it."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._workspace = EvidentlyWorkspace.create(str(home / "evidently"))
+
+    def drift(
+        self,
+        name: str,
+        reference: pd.DataFrame,
+        current: pd.DataFrame,
+        *,
+        as_of: datetime,
+        thresholds: Mapping[str, float],
+    ) -> DriftReport:
+        """Compare two frames of numbers column by column, store the run, write its page.
+
+        `thresholds` names the columns to compare. A column that is missing on a side counts as all null there, instead
+        of ending the report for all others.
+        """
+        columns = list(thresholds)
+        # `current` comes first in Evidently's run.
+        lowest = reference.reindex(columns=columns).min().fillna(0.0) - 1.0
+        run = self._report(columns, thresholds).run(
+            _dataset(current, columns, lowest), _dataset(reference, columns, lowest), timestamp=as_of
+        )
+        self._store(run, f"{name} {as_of:%Y-%m-%d}")
+        page = self._home / "reports" / f"{as_of:%Y-%m-%d}-{name}.html"
+        page.parent.mkdir(exist_ok=True)
+        run.save_html(str(page))
+        return DriftReport(_scores(run, thresholds), str(page.relative_to(self._home)))
+
+    def _report(self, columns: list[str], thresholds: Mapping[str, float]) -> Report:
+        drifts = [ValueDrift(column=c, method=METHOD, threshold=thresholds[c]) for c in columns]
+        return Report([*drifts, *(MeanValue(column=c) for c in columns)], include_tests=True)
+
+    def _store(self, run: Snapshot, name: str) -> None:
+        found = self._workspace.search_project(PROJECT)
+        project = found[0] if found else self._new_project()
+        # The same week again replaces its run: a dashboard shows each week once.
+        for run_id in self._workspace.list_runs(project.id):
+            stored = self._workspace.get_run(project.id, run_id)
+            if stored is not None and stored.name == name:
+                self._workspace.delete_run(project.id, run_id)
+        self._workspace.add_run(project.id, run, include_data=False, name=name)
+
+    def _new_project(self):  # noqa: ANN202 - Evidently does not export its Project type
+        project = self._workspace.create_project(
+            PROJECT, description="Weekly data and prediction drift of the recommender"
+        )
+        for title, metric, key in (
+            ("Drift score by column", "ValueDrift", "value"),
+            ("Mean by column", "MeanValue", "value"),
+        ):
+            values = [PanelMetric(legend="{{column}}", metric=metric)]
+            project.dashboard.add_panel(line_plot_panel(title, values=values), tab="Drift")
+        return project
+
+
+def _dataset(frame: pd.DataFrame, columns: list[str], lowest: pd.Series) -> Dataset:
+    # Evidently drops nulls and raises on an all-null column; a null as the lowest value is counted like any other.
+    numbers = frame.reindex(columns=columns).astype("float64").fillna(lowest)
+    sampled = numbers.sample(SAMPLE, random_state=0) if len(numbers) > SAMPLE else numbers
+    return Dataset.from_pandas(sampled.reset_index(drop=True), DataDefinition(numerical_columns=columns))
+
+
+def _scores(run: Snapshot, thresholds: Mapping[str, float]) -> tuple[ColumnDrift, ...]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # json(), not dict(): the latter holds NumPy scalars and enums.
+        metrics = json.loads(run.json())["metrics"]
+    found = {m["config"]["column"]: m["value"] for m in metrics if m["config"]["type"].endswith("ValueDrift")}
+    return tuple(ColumnDrift(column, float(found[column]), thresholds[column]) for column in thresholds)

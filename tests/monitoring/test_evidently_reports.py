@@ -1,0 +1,54 @@
+"""Evidently runs with our method on every column, whatever state the columns are in."""
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from evidently.ui.workspace import Workspace
+
+from monitoring.evidently_reports import PROJECT, EvidentlyReports
+
+MONDAY = datetime(2011, 1, 24)
+REFERENCE = pd.DataFrame(np.random.default_rng(0).normal(5, 1, (2_000, 4)), columns=["same", "moved", "empty", "gone"])
+CURRENT = REFERENCE.assign(moved=REFERENCE["moved"] * 100, empty=np.nan).drop(columns="gone").sample(500, random_state=1)
+THRESHOLDS = dict.fromkeys(REFERENCE.columns, 0.2)
+
+
+def test_each_column_gets_its_own_verdict(tmp_path: Path) -> None:
+    """An all-null and a missing column drifted; they do not end the report for the others."""
+    found = EvidentlyReports(tmp_path).drift("week", REFERENCE, CURRENT, as_of=MONDAY, thresholds=THRESHOLDS)
+    assert {c.column: c.drifted for c in found.columns} == {"same": False, "moved": True, "empty": True, "gone": True}
+
+
+def test_page_and_run_are_kept(tmp_path: Path) -> None:
+    """The page is where the record says, and the workspace holds one run a week however often the week is run."""
+    reports = EvidentlyReports(tmp_path)
+    for _ in range(2):
+        found = reports.drift("week", REFERENCE, CURRENT, as_of=MONDAY, thresholds=THRESHOLDS)
+    assert (tmp_path / found.path).stat().st_size > 100_000
+    workspace = Workspace(str(tmp_path / "evidently"))
+    [project] = workspace.search_project(PROJECT)
+    assert len(workspace.list_runs(project.id)) == 1
+
+
+def test_two_weeks_are_two_runs(tmp_path: Path) -> None:
+    """The dashboard draws a line through the weeks."""
+    reports = EvidentlyReports(tmp_path)
+    for day in (24, 31):
+        reports.drift("week", REFERENCE, CURRENT, as_of=datetime(2011, 1, day), thresholds={"same": 0.2})
+    workspace = Workspace(str(tmp_path / "evidently"))
+    [project] = workspace.search_project(PROJECT)
+    assert len(workspace.list_runs(project.id)) == 2
+
+
+@pytest.mark.parametrize("rows", [6_000, 20_000])
+def test_large_frames_are_sampled_with_a_seed(tmp_path: Path, rows: int) -> None:
+    """Evidently sees a bounded sample, the same each time."""
+    big = pd.DataFrame({"x": np.random.default_rng(2).normal(size=rows)})
+    scores = {
+        EvidentlyReports(tmp_path / str(n)).drift("w", big, big + 0.01, as_of=MONDAY, thresholds={"x": 0.2}).columns[0].score
+        for n in range(2)
+    }
+    assert len(scores) == 1

@@ -1,0 +1,53 @@
+"""Metrics: how good rankings are, one value per customer, and how sure a difference is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Hits = npt.NDArray[np.bool_]  # customers x ranks, best first: was this recommendation bought?
+Counts = npt.NDArray[np.int64]  # how many items each customer bought
+PerUser = npt.NDArray[np.float64]
+
+
+def ndcg_at_k(hits: Hits, relevant: Counts, k: int) -> PerUser:
+    """Weigh hits by 1 / log2(rank + 1) against the best possible order (binary NDCG; Järvelin and Kekäläinen 2002)."""
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    gained = hits[:, :k] @ discounts[: hits.shape[1]]
+    ideal = np.concatenate([[0], np.cumsum(discounts)])[np.minimum(relevant, k)]
+    return np.divide(gained, ideal, out=np.zeros(len(hits)), where=ideal > 0)
+
+
+def recall_at_k(hits: Hits, relevant: Counts, k: int) -> PerUser:
+    """Share of what the customer bought that is in the first k."""
+    return hits[:, :k].sum(axis=1) / np.maximum(relevant, 1)
+
+
+def hit_rate_at_k(hits: Hits, k: int) -> PerUser:
+    """1 for customers with at least one hit in the first k."""
+    return hits[:, :k].any(axis=1).astype(np.float64)
+
+
+def coverage_at_k(items: npt.NDArray[np.int32], catalogue_size: int, k: int) -> float:
+    """Share of the catalogue that is recommended to anybody in the first k; -1 marks an empty place."""
+    shown = np.unique(items[:, :k])
+    return np.count_nonzero(shown >= 0) / catalogue_size if catalogue_size else 0.0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of paired differences with its interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def paired_bootstrap(a: PerUser, b: PerUser, *, seed: int, resamples: int = 1000, confidence: float = 0.95) -> Difference:
+    """Estimate mean(a - b) over the same customers, with a percentile interval (Efron 1979); needs at least one customer."""
+    differences = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    rng = np.random.default_rng(seed)
+    means = [differences[rng.integers(0, len(differences), len(differences))].mean() for _ in range(resamples)]
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Difference(float(differences.mean()), float(low), float(high), len(differences))

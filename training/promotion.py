@@ -1,0 +1,37 @@
+"""Say what is live, as a fold over the recorded decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from training.vocabulary import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Aliases:
+    """The registry's three names and the version behind each; None where a name is not given."""
+
+    champion: str | None = None
+    challenger: str | None = None
+    previous: str | None = None
+
+
+def aliases_after(decisions: Iterable[Decision]) -> Aliases:
+    """Where the aliases belong once these decisions are carried out.
+
+    A promotion puts a version on top, a rollback takes off what lies above its target. What was rolled back is never
+    `previous` again, so a second rollback goes further back instead of returning to the bad release. Because the record
+    comes first and the aliases follow from it, a process that dies between the two is repaired by carrying out again.
+    """
+    live: list[str] = []
+    for decision in decisions:
+        if decision.kind == "promotion" and decision.model_version:
+            live = [v for v in live if v != decision.model_version] + [decision.model_version]
+        if decision.kind == "rollback" and decision.model_version:
+            live = _down_to(live, decision.model_version)
+    return Aliases(champion=live[-1] if live else None, previous=live[-2] if len(live) > 1 else None)
+
+
+def _down_to(live: list[str], target: str) -> list[str]:
+    return live[: live.index(target) + 1] if target in live else [target]

@@ -1,0 +1,87 @@
+"""Baselines: what the ranker must beat, measured on the same customers, items and weeks.
+
+A baseline is fitted on purchases before the index's moment and then scores customers x items in one plane. What it leaves at zero is filled
+up by popularity, as for the ranker.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array, diags_array
+
+from training.recommender.candidates import batch_size, repeat_plane
+from training.recommender.index import FloatArray, ItemIndex, customer_items, fit_ease, nearest, number_lines
+from training.recommender.rank import rank_plane, ranking_rows
+from training.recommender.states import UserStates
+
+Plane = Callable[[UserStates], FloatArray]
+Baseline = Callable[[pd.DataFrame, ItemIndex], Plane]
+
+
+def recommend_by(plane: Plane, states: UserStates, index: ItemIndex, *, k: int = 20) -> pd.DataFrame:
+    """List k items per customer and scope, in the same rows as `recommend`."""
+    batches = states.batches(batch_size(index))
+    return pd.concat([ranking_rows(batch, index, rank_plane(plane(batch), batch, index, k=k)) for batch in batches], ignore_index=True)
+
+
+def popularity_all_time(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
+    return lambda states: np.tile(index.feature("item_purchases"), (states.size, 1))
+
+
+def popularity_4w(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
+    return lambda states: np.tile(index.feature("item_purchases_4w"), (states.size, 1))
+
+
+def repeat_x_popularity(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
+    """Rank what the customer bought before by decayed purchases x recent popularity ^ .4: hard to beat where people restock."""
+    return lambda states: repeat_plane(states, index)
+
+
+def item_knn(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
+    """Compare items by the cosine of their buyers (Sarwar et al. 2001, doi 10.1145/371920.372071)."""
+    bought = customer_items(number_lines(purchases, index.item_ids, index.as_of), index.size)
+    norm = diags_array(1 / np.sqrt(np.maximum(bought.sum(axis=0), 1)))
+    scaled = (bought @ norm).astype(np.float32).tocsr()
+    similar = nearest(scaled.T.tocsr(), scaled)
+    return lambda states: (_bought(states, index) @ similar).toarray()
+
+
+def ease_all_time(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
+    similar = fit_ease(number_lines(purchases, index.item_ids, index.as_of), index.size)
+    return lambda states: (_bought(states, index) @ similar).toarray()
+
+
+def covisitation(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
+    return lambda states: (states.matrix(states.past("history_weight"), index.size) @ index.covisited).toarray()
+
+
+def als(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
+    """Factorise purchase counts (Hu, Koren and Volinsky 2008, doi 10.1109/ICDM.2008.22), times popularity ^ .3."""
+    from implicit.cpu.als import AlternatingLeastSquares  # a development dependency, needed by the bench alone
+
+    counts = customer_items(number_lines(purchases, index.item_ids, index.as_of), index.size)
+    model = AlternatingLeastSquares(factors=64, regularization=0.05, iterations=15, num_threads=2, random_state=0)
+    model.fit(counts, show_progress=False)
+    popularity = index.popularity**0.3
+
+    def plane(states: UserStates) -> FloatArray:
+        factors = model.recalculate_user(np.arange(states.size), _bought(states, index))
+        return (factors @ model.item_factors.T) * popularity
+
+    return plane
+
+
+BASELINES: Mapping[str, Baseline] = {
+    "popularity_all_time": popularity_all_time,
+    "popularity_4w": popularity_4w,
+    "item_knn": item_knn,
+    "ease": ease_all_time,
+    "als": als,
+    "covisitation": covisitation,
+    "repeat_x_popularity": repeat_x_popularity,
+}
+
+
+def _bought(states: UserStates, index: ItemIndex) -> csr_array:
+    return states.matrix(np.ones(len(states.items), np.float32), index.size)

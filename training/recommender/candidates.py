@@ -1,0 +1,111 @@
+"""Candidates: the few hundred items per customer worth ranking, and what each source says about them.
+
+Sources score customers x items as dense planes, so call with batches of `batch_size(index)` customers. Every step works row by row (sparse
+products, partitions along a row): a customer's numbers do not depend on who else is in the batch, and training, batch scoring and serving
+agree bit for bit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from training.recommender.index import BLOCK_CELLS, FloatArray, IntArray, ItemIndex
+from training.recommender.states import UserStates
+
+PAIR_SOURCES = ("repeat", "covisited", "ease", "text")  # score a customer-item pair
+ITEM_SOURCES = ("popular", "arrivals")  # the same items for everybody
+LIMITS: Mapping[str, int] = {"repeat": 80, "covisited": 60, "ease": 60, "text": 40, "popular": 60, "arrivals": 30}
+ARRIVAL_DAYS = 28
+REPEAT_POWER = np.float32(0.4)
+UNRANKED = np.float32(999)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Pairs sorted by customer, then item; customer u's are indptr[u]..indptr[u+1]."""
+
+    indptr: npt.NDArray[np.int64]
+    users: IntArray
+    items: IntArray
+    scores: FloatArray  # pairs x len(PAIR_SOURCES)
+    ranks: FloatArray  # 0 is the customer's best candidate, UNRANKED where the source is silent
+    history: npt.NDArray[np.int64]  # the pair's entry in states.history, -1 where never bought
+
+
+def batch_size(index: ItemIndex) -> int:
+    """Say how many customers fit into one batch of dense planes."""
+    return max(1, BLOCK_CELLS // max(1, index.size))
+
+
+def find_candidates(states: UserStates, index: ItemIndex, *, dropped: frozenset[str] = frozenset()) -> Candidates:
+    """Join the best items of every source not `dropped`; a customer without history gets what is popular or new."""
+    planes = source_planes(states, index)
+    chosen = np.zeros((states.size, index.size), dtype=bool)
+    for name, plane in planes.items():
+        if name not in dropped:
+            _choose_best(chosen, plane, LIMITS[name])
+    for name, items in item_sources(index).items():
+        if name not in dropped:
+            chosen[:, items] = True
+    users, items = (part.astype(np.int32) for part in np.nonzero(chosen))
+    scores = np.stack([planes[name][users, items] for name in PAIR_SOURCES], axis=1)
+    return Candidates(
+        indptr=np.searchsorted(users, np.arange(states.size + 1)).astype(np.int64),
+        users=users,
+        items=items,
+        scores=scores,
+        ranks=np.stack([_rank_within(users, scores[:, column]) for column in range(len(PAIR_SOURCES))], axis=1),
+        history=_history_entry(states, index, users, items),
+    )
+
+
+def source_planes(states: UserStates, index: ItemIndex) -> dict[str, FloatArray]:
+    """Score every item for every customer by each pair source: customers x items."""
+    weights = states.past("history_weight")
+    recent = states.matrix(weights, index.size)
+    bought = states.matrix(np.ones_like(weights), index.size)
+    repeat = states.matrix(weights * index.popularity[states.items] ** REPEAT_POWER, index.size)
+    return {
+        "repeat": repeat.toarray(),
+        "covisited": (recent @ index.covisited).toarray(),
+        "ease": (bought @ index.ease).toarray(),
+        "text": (recent @ index.text).toarray(),
+    }
+
+
+def item_sources(index: ItemIndex) -> dict[str, IntArray]:
+    """Name the items that everybody gets: the best sellers of late, and the best sellers among arrivals."""
+    arrived = np.where(index.feature("item_age_days") < ARRIVAL_DAYS, index.popularity, 0)
+    return {"popular": _largest(index.popularity, LIMITS["popular"]), "arrivals": _largest(arrived, LIMITS["arrivals"])}
+
+
+def _largest(values: FloatArray, limit: int) -> IntArray:
+    best = np.argsort(-values, kind="stable")[:limit]
+    return best[values[best] > 0].astype(np.int32)
+
+
+def _choose_best(chosen: npt.NDArray[np.bool_], plane: FloatArray, limit: int) -> None:
+    """Mark the positive entries among the `limit` largest of each row."""
+    if plane.shape[1] <= limit:
+        chosen |= plane > 0
+        return
+    best = np.argpartition(-plane, limit - 1, axis=1)[:, :limit]
+    rows = np.arange(len(plane))[:, None]
+    chosen[rows, best] |= plane[rows, best] > 0
+
+
+def _rank_within(users: IntArray, scores: FloatArray) -> FloatArray:
+    """Number each customer's pairs by falling score; ties keep item order."""
+    order = np.lexsort((-scores, users))
+    starts = np.searchsorted(users, users[order], side="left")
+    ranks = np.empty(len(users), np.float32)
+    ranks[order] = np.arange(len(users)) - starts
+    return np.where(scores > 0, ranks, UNRANKED)
+
+
+def _history_entry(states: UserStates, index: ItemIndex, users: IntArray, items: IntArray) -> npt.NDArray[np.int64]:
+    entries = np.full((states.size, index.size), -1, np.int64)
+    entries[states.owners(), states.items] = np.arange(len(states.items))
+    return entries[users, items]

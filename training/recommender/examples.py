@@ -1,0 +1,81 @@
+"""Examples: what customers bought in a week, beside what they could have bought, described as of the week's Monday."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ingest.errors import ArtefactError
+from training.recommender.candidates import batch_size, find_candidates
+from training.recommender.index import FloatArray, ItemIndex
+from training.recommender.pair_features import FEATURES, pair_features
+from training.recommender.states import UserStates
+
+NEGATIVES_PER_POSITIVE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """One label week's training rows; immutable once the week is over, hence cached by week."""
+
+    week: datetime
+    features: FloatArray  # rows x len(FEATURES)
+    bought: npt.NDArray[np.bool_]
+    weight: FloatArray  # what the row stands for: unsampled negatives are represented by the sampled
+
+
+def build_examples(
+    states: UserStates, index: ItemIndex, week_purchases: pd.DataFrame, *, seed: int, negatives_per_positive: int = NEGATIVES_PER_POSITIVE
+) -> Examples:
+    """Describe the week's purchases among the candidates and a seeded sample of what was left.
+
+    `states` are the customers active in the week that starts at `index.as_of`, `week_purchases` their user_id and item_id.
+    """
+    rng = np.random.default_rng([seed, index.as_of.toordinal()])
+    parts = [(np.empty((0, len(FEATURES)), np.float32), np.empty(0, dtype=bool))]  # a week may be empty: Christmas
+    for batch in states.batches(batch_size(index)):
+        candidates = find_candidates(batch, index)
+        bought = truth_matrix(batch, index, week_purchases)[candidates.users, candidates.items]
+        kept = bought | (rng.random(len(bought)) < negatives_per_positive * bought.mean() / max(1e-9, 1 - bought.mean()))
+        parts.append((pair_features(batch, index, candidates)[kept], bought[kept]))
+    features, bought = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return Examples(index.as_of, features, bought, np.ones(len(bought), np.float32))
+
+
+def truth_matrix(states: UserStates, index: ItemIndex, week_purchases: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Mark which items of the index each customer bought in the week: customers x items."""
+    users = pd.Index(states.user_ids).get_indexer(pd.Index(week_purchases["user_id"].astype(object)))
+    items = pd.Index(index.item_ids.astype(object)).get_indexer(pd.Index(week_purchases["item_id"].astype(object)))
+    marked = np.zeros((states.size, index.size), dtype=bool)
+    known = (users >= 0) & (items >= 0)
+    marked[users[known], items[known]] = True
+    return marked
+
+
+def save_examples(examples: Examples, path: Path) -> None:
+    """Write one week's examples as .npz, without pickle."""
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            allow_pickle=False,
+            week=np.array(examples.week.isoformat()),
+            names=np.array(FEATURES),
+            features=examples.features,
+            bought=examples.bought,
+            weight=examples.weight,
+        )
+
+
+def load_examples(path: Path) -> Examples:
+    """Read what `save_examples` wrote; raises ArtefactError when it is missing or holds other features than today's."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if tuple(arrays["names"].tolist()) != FEATURES:
+                raise ValueError("its features are not those of this version")
+            week = datetime.fromisoformat(str(arrays["week"]))
+            return Examples(week, arrays["features"], arrays["bought"], arrays["weight"])
+    except (OSError, KeyError, ValueError) as error:
+        raise ArtefactError(f"{path} cannot be used as training examples ({error}); delete it and run the week again") from error

@@ -1,0 +1,226 @@
+"""The item index: everything the recommender knows about the catalogue as of one moment, as plain arrays.
+
+Built weekly, saved as .npz without pickle, held in memory by the service. The same input gives the same bytes.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.linalg import lapack
+from scipy.sparse import csr_array, diags_array
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from ingest.errors import ArtefactError
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+
+ITEM_FEATURES = (
+    "item_purchases_1d", "item_purchases_3d", "item_purchases_1w", "item_purchases_4w", "item_purchases_26w", "item_purchases",
+    "item_buyers_1w", "item_buyers_4w", "item_buyers_26w", "item_buyers", "item_repeat_share", "item_purchases_year_ago",
+    "item_age_days", "item_days_since_last", "item_median_price", "item_last_price", "item_median_quantity",
+)  # fmt: skip
+ABSENT = np.float32(-1)  # no feature is negative, so trees tell it apart, and no runtime needs an opinion about NaN
+
+MAX_ITEMS = 20_000  # live catalogue; beyond it the items that sold longest ago are dropped
+MAX_EASE_ITEMS = 5_000  # EASE inverts a dense matrix: 100 MB and about 3 s at this size, growing with the cube
+NEIGHBOURS = 100  # kept per item and similarity; scores beyond are noise
+EASE_DAYS = 182  # older baskets describe another assortment
+EASE_L2 = 200.0
+COVISIT_HALF_LIFE_DAYS = 56
+POPULARITY_HALF_LIFE_DAYS = 14
+BLOCK_CELLS = 4_000_000  # dense cells held at once while sparsifying: 16 MB in float32
+
+
+@dataclass(frozen=True, eq=False)
+class ItemIndex:
+    """Arrays over item numbers 0..n-1, which follow the sorted item ids.
+
+    The similarities are n x n: row = item in the history, column = item to recommend.
+    """
+
+    as_of: datetime
+    item_ids: npt.NDArray[np.str_]
+    features: FloatArray  # n x len(ITEM_FEATURES)
+    popularity: FloatArray  # recent purchases, decayed
+    covisited: csr_array
+    ease: csr_array
+    text: csr_array
+
+    @property
+    def size(self) -> int:
+        return len(self.item_ids)
+
+    @cached_property
+    def number_of(self) -> dict[str, int]:
+        """Map an item id to its number; ids outside the live catalogue are missing."""
+        return {item_id: number for number, item_id in enumerate(self.item_ids.tolist())}
+
+    def feature(self, name: str) -> FloatArray:
+        return self.features[:, ITEM_FEATURES.index(name)]
+
+
+def build_index(purchases: pd.DataFrame, item_features: pd.DataFrame, as_of: datetime) -> ItemIndex:
+    """Build the index from purchases before `as_of` and the item features of that moment.
+
+    `purchases` needs user_id, item_id and event_time; `item_features` one row per item as `feature_repo.features` makes them.
+    """
+    catalogue = _live_catalogue(item_features)
+    item_ids = catalogue["item_id"].to_numpy(dtype=np.str_)
+    lines = _numbered_lines(purchases, item_ids, as_of)
+    popularity = np.bincount(lines.item, _decay(lines.day, POPULARITY_HALF_LIFE_DAYS), minlength=len(item_ids)).astype(np.float32)
+    return ItemIndex(
+        as_of=as_of,
+        item_ids=item_ids,
+        features=catalogue[list(ITEM_FEATURES)].fillna(ABSENT).to_numpy(dtype=np.float32),
+        popularity=popularity,
+        covisited=_covisited(lines, len(item_ids)),
+        ease=_ease(lines, len(item_ids)),
+        text=_text_similarity(catalogue["item_text"]),
+    )
+
+
+def save_index(index: ItemIndex, path: Path) -> None:
+    """Write the index as one .npz; ids are fixed-width unicode, so no pickle is involved."""
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "as_of": np.array(index.as_of.isoformat()),
+        "item_ids": index.item_ids,
+        "features": index.features,
+        "popularity": index.popularity,
+    }
+    for name in ("covisited", "ease", "text"):
+        matrix = getattr(index, name)
+        arrays |= {f"{name}_data": matrix.data, f"{name}_indices": matrix.indices, f"{name}_indptr": matrix.indptr}
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def load_index(path: Path) -> ItemIndex:
+    """Read an index that `save_index` wrote; raises ArtefactError when it is missing or of another format."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            size = len(arrays["item_ids"])
+            similarities = {
+                name: csr_array((arrays[f"{name}_data"], arrays[f"{name}_indices"], arrays[f"{name}_indptr"]), shape=(size, size))
+                for name in ("covisited", "ease", "text")
+            }
+            return ItemIndex(
+                as_of=datetime.fromisoformat(str(arrays["as_of"])),
+                item_ids=arrays["item_ids"],
+                features=arrays["features"],
+                popularity=arrays["popularity"],
+                **similarities,
+            )
+    except (OSError, KeyError, ValueError) as error:
+        raise ArtefactError(f"{path} is not an item index ({error}); rebuild it by running the week again") from error
+
+
+@dataclass(frozen=True, eq=False)
+class _Lines:
+    """Purchases as numbers: one entry per customer, item and day."""
+
+    user: IntArray
+    item: IntArray
+    day: IntArray
+
+
+def _live_catalogue(item_features: pd.DataFrame) -> pd.DataFrame:
+    by_recency = item_features.sort_values(["item_days_since_last", "item_purchases", "item_id"], ascending=[True, False, True])
+    return by_recency.head(MAX_ITEMS).sort_values("item_id", ignore_index=True)
+
+
+def _numbered_lines(purchases: pd.DataFrame, item_ids: npt.NDArray[np.str_], as_of: datetime) -> _Lines:
+    known = purchases[purchases["event_time"] < as_of]
+    user, _ = pd.factorize(known["user_id"], sort=True)
+    item = pd.Index(item_ids.astype(object)).get_indexer(pd.Index(known["item_id"].astype(object)))
+    day = (pd.Timestamp(as_of) - known["event_time"] - pd.Timedelta(1, "us")).dt.days.to_numpy()
+    lines = pd.DataFrame({"user": user, "item": item, "day": day})[item >= 0].drop_duplicates().sort_values(["user", "day", "item"])
+    return _Lines(*(lines[name].to_numpy(np.int32) for name in ("user", "item", "day")))
+
+
+def _decay(days: IntArray, half_life_days: float) -> FloatArray:
+    return np.exp2(-days / half_life_days).astype(np.float32)
+
+
+def _covisited(lines: _Lines, size: int) -> csr_array:
+    """Score pairs of items by customers who bought both, old purchases counting less, damped by what both sell."""
+    weights = _customer_items(lines, _decay(lines.day, COVISIT_HALF_LIFE_DAYS), size)
+    norm = np.sqrt(np.asarray(weights.sum(axis=0)).ravel())
+    scaled = weights @ diags_array(1 / np.maximum(norm, 1e-6)).astype(np.float32)
+    return _nearest(scaled.T.tocsr(), scaled.tocsr())
+
+
+def _ease(lines: _Lines, size: int) -> csr_array:
+    """Fit EASE (Steck 2019, doi 10.1145/3308558.3313710) on recent purchases of the most active items."""
+    recent = lines.day < EASE_DAYS
+    counts = np.bincount(lines.item[recent], minlength=size)
+    active = np.sort(np.argsort(-counts, kind="stable")[: min(MAX_EASE_ITEMS, np.count_nonzero(counts))])
+    bought = _customer_items(_Lines(lines.user[recent], lines.item[recent], lines.day[recent]), None, size)[:, active]
+    if not active.size:
+        return csr_array((size, size), dtype=np.float32)
+    gram = (bought.T @ bought).toarray() + EASE_L2 * np.eye(len(active), dtype=np.float32)
+    factor, _ = lapack.spotrf(gram)
+    upper, _ = lapack.spotri(factor)
+    inverse = np.triu(upper) + np.triu(upper, 1).T
+    weights = inverse / -np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    return _spread(_keep_largest(weights), active, size)
+
+
+def _text_similarity(texts: pd.Series) -> csr_array:
+    """Compare items by the words of their names: the only thing known about an item that nobody has bought yet."""
+    filled = texts.fillna("").astype(str)
+    if not filled.str.contains(r"\w\w").any():
+        return csr_array((len(texts), len(texts)), dtype=np.float32)
+    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=50_000, dtype=np.float32).fit_transform(filled)
+    words = csr_array(words)
+    return _nearest(words, words.T.tocsr())
+
+
+def _customer_items(lines: _Lines, weights: FloatArray | None, size: int) -> csr_array:
+    """Sum weights per customer and item; without weights, 1 for each pair."""
+    values = np.ones(len(lines.user), np.float32) if weights is None else weights
+    matrix = csr_array((values, (lines.user, lines.item)), shape=(lines.user.max(initial=-1) + 1, size))
+    matrix.sum_duplicates()
+    if weights is None:
+        matrix.data[:] = 1
+    return matrix
+
+
+def _nearest(left: csr_array, right: csr_array) -> csr_array:
+    """Keep the largest entries of each row of left @ right, without the diagonal, a block of rows at a time."""
+    size = left.shape[0]
+    rows = max(1, BLOCK_CELLS // max(1, size))
+    blocks = []
+    for start in range(0, size, rows):
+        block = (left[start : start + rows] @ right).toarray()
+        block[np.arange(len(block)), np.arange(start, start + len(block))] = 0
+        blocks.append(_keep_largest(block))
+    counts = np.concatenate([np.diff(block.indptr) for block in blocks])
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    data, indices = (np.concatenate([getattr(block, name) for block in blocks]) for name in ("data", "indices"))
+    return csr_array((data, indices, indptr), shape=(size, size))
+
+
+def _keep_largest(dense: FloatArray) -> csr_array:
+    """Keep the positive entries among the `NEIGHBOURS` largest of each row."""
+    kept = min(NEIGHBOURS, dense.shape[1])
+    columns = np.sort(np.argpartition(-dense, kept - 1, axis=1)[:, :kept], axis=1)
+    values = np.take_along_axis(dense, columns, axis=1)
+    positive = values > 0
+    indptr = np.concatenate([[0], np.cumsum(positive.sum(axis=1))]).astype(np.int32)
+    return csr_array((values[positive], columns[positive].astype(np.int32), indptr), shape=dense.shape)
+
+
+def _spread(matrix: csr_array, numbers: npt.NDArray[np.int64], size: int) -> csr_array:
+    """Move a matrix over some items to the numbers these have among all."""
+    counts = np.zeros(size, np.int32)
+    counts[numbers] = np.diff(matrix.indptr)
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return csr_array((matrix.data, numbers[matrix.indices].astype(np.int32), indptr), shape=(size, size))

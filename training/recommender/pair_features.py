@@ -1,0 +1,45 @@
+"""Pair features: the one function that describes customer-item pairs, called by training, batch scoring and serving alike."""
+
+import numpy as np
+
+from training.recommender.candidates import PAIR_SOURCES, Candidates
+from training.recommender.index import ABSENT, ITEM_FEATURES, FloatArray, ItemIndex
+from training.recommender.states import HISTORY_FEATURES, USER_FEATURES, UserStates
+
+RELATIONS = ("orders_per_chance", "days_over_gap", "price_over_usual", "quantity_over_usual", "trend_1w", "trend_4w")
+FEATURES = (
+    *(f"{source}_score" for source in PAIR_SOURCES),
+    *(f"{source}_rank" for source in PAIR_SOURCES),
+    *(name.replace("history_", "own_") for name in HISTORY_FEATURES),
+    *RELATIONS,
+    *USER_FEATURES,
+    *ITEM_FEATURES,
+)
+
+
+def pair_features(states: UserStates, index: ItemIndex, candidates: Candidates) -> FloatArray:
+    """Describe each candidate pair: pairs x len(FEATURES), float32; ABSENT where there is nothing to say."""
+    own = np.where(candidates.history[:, None] >= 0, states.history[candidates.history] if states.history.size else ABSENT, ABSENT)
+    own = np.broadcast_to(own, (len(candidates.items), len(HISTORY_FEATURES)))
+    user = states.features[candidates.users]
+    item = index.features[candidates.items]
+    return np.concatenate([candidates.scores, candidates.ranks, own, _relations(own, user, item), user, item], axis=1)
+
+
+def _relations(own: FloatArray, user: FloatArray, item: FloatArray) -> FloatArray:
+    """Set the customer's figures against the item's: shares and ratios, which trees can only approximate by steps."""
+    past = dict(zip(HISTORY_FEATURES, own.T, strict=True))
+    who = dict(zip(USER_FEATURES, user.T, strict=True))
+    what = dict(zip(ITEM_FEATURES, item.T, strict=True))
+    gap_days = (past["history_days_since_first"] - past["history_days_since_last"]) / (past["history_orders"] - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns = (
+            past["history_orders"] / (past["history_orders_since_first"] + 1),
+            past["history_days_since_last"] / gap_days,
+            what["item_median_price"] / who["user_median_price"],
+            what["item_median_quantity"] / who["user_median_quantity"],
+            what["item_purchases_1w"] * 4 / what["item_purchases_4w"],
+            what["item_purchases_4w"] * 6.5 / what["item_purchases_26w"],
+        )
+    stacked = np.stack(columns, axis=1)
+    return np.where(np.isfinite(stacked) & (stacked >= 0), stacked, ABSENT)

@@ -1,0 +1,86 @@
+"""Rank: turn scored candidates into the two lists that customers see."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from training.recommender.candidates import Candidates, batch_size, find_candidates
+from training.recommender.index import FloatArray, IntArray, ItemIndex
+from training.recommender.pair_features import pair_features
+from training.recommender.states import UserStates
+
+Scorer = Callable[[FloatArray], FloatArray]  # pairs x features -> one score a pair
+
+SCOPES = ("all", "new")  # everything, and only what the customer never bought
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Item numbers, best first: customers x k for each scope, -1 where the catalogue has no more; scores likewise."""
+
+    items: dict[str, IntArray]
+    scores: dict[str, FloatArray]
+
+
+def recommend(score: Scorer, states: UserStates, index: ItemIndex, *, k: int = 20) -> pd.DataFrame:
+    """List k items per customer and scope as rows (user_id, scope, rank from 1, item_id, score)."""
+    frames = [_as_rows(batch, index, rank_customers(score, batch, index, k=k)) for batch in states.batches(batch_size(index))]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["user_id", "scope", "rank", "item_id", "score"])
+
+
+def rank_customers(score: Scorer, states: UserStates, index: ItemIndex, *, k: int = 20) -> Ranking:
+    """Rank one batch of customers; an unknown customer is an empty state through the same code."""
+    candidates = find_candidates(states, index)
+    return rank_candidates(score(pair_features(states, index, candidates)), candidates, states, index, k=k)
+
+
+def rank_candidates(scores: FloatArray, candidates: Candidates, states: UserStates, index: ItemIndex, *, k: int = 20) -> Ranking:
+    """Order scored candidates, then fill up with popular items; ties go to the smaller item number."""
+    plane = np.full((states.size, index.size), -np.inf, np.float32)
+    # Below every candidate (scores are probabilities), the rest of the catalogue in order of popularity.
+    filler = np.argsort(np.argsort(-index.popularity, kind="stable"), kind="stable").astype(np.float32)
+    plane[:] = -1 - filler
+    plane[candidates.users, candidates.items] = scores
+    everything = _best(plane, k)
+    plane[states.owners(), states.items] = -np.inf
+    unbought = _best(plane, k)
+    return Ranking(*({"all": part, "new": other} for part, other in zip(everything, unbought, strict=True)))
+
+
+def _best(plane: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
+    """Take the k best columns of each row; -1 pads rows that have fewer."""
+    width = min(k, plane.shape[1])
+    order = np.argsort(-plane, axis=1, kind="stable")[:, :width].astype(np.int32)
+    scores = np.take_along_axis(plane, order, axis=1)
+    padded_items = np.full((len(plane), k), -1, np.int32)
+    padded_scores = np.full((len(plane), k), -np.inf, np.float32)
+    padded_items[:, :width] = np.where(np.isfinite(scores), order, -1)
+    padded_scores[:, :width] = scores
+    return padded_items, padded_scores
+
+
+def _as_rows(states: UserStates, index: ItemIndex, ranking: Ranking) -> pd.DataFrame:
+    return pd.concat(list(_scope_rows(states, index, ranking)), ignore_index=True)
+
+
+def _scope_rows(states: UserStates, index: ItemIndex, ranking: Ranking) -> Iterator[pd.DataFrame]:
+    for scope in SCOPES:
+        users, places = np.nonzero(ranking.items[scope] >= 0)
+        yield pd.DataFrame(
+            {
+                "user_id": states.user_ids[users],
+                "scope": scope,
+                "rank": (places + 1).astype(np.int64),
+                "item_id": index.item_ids[ranking.items[scope][users, places]].astype(object),
+                "score": ranking.scores[scope][users, places],
+            }
+        )
+
+
+def truth_of(states: UserStates, purchases: pd.DataFrame) -> list[npt.NDArray[np.object_]]:
+    """List what each customer bought."""
+    bought = purchases.groupby("user_id")["item_id"].unique()
+    return [bought.get(user_id, np.empty(0, object)) for user_id in states.user_ids]

@@ -1,0 +1,91 @@
+"""Name every place in a workspace, and keep the week's parts so that each step is done once."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ingest.errors import LakeError
+from ingest.lake import Lake
+from training.decision_log import DecisionLog
+from training.settings import Settings
+
+
+class Workspace:
+    """The folders of one platform, and the parts that the steps of each week leave behind."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = settings.home
+        self.lake = Lake(self.home / "lake")
+        self.decisions = DecisionLog(self.home / "decisions.jsonl")
+
+    @property
+    def features(self) -> Path:
+        return self.home / "features"
+
+    def index_path(self, as_of: datetime) -> Path:
+        return self.home / "index" / f"{as_of:%Y-%m-%d}.npz"
+
+    def examples_path(self, week: datetime) -> Path:
+        return self.home / "examples" / f"{week:%Y-%m-%d}.npz"
+
+    def recommendations_path(self, week: datetime) -> Path:
+        return self.home / "recommendations" / f"week={week:%Y-%m-%d}.parquet"
+
+    def part_path(self, as_of: datetime, step: str) -> Path:
+        return self.home / "weeks" / f"{as_of:%Y-%m-%d}" / f"{step}.json"
+
+    def once(self, as_of: datetime, step: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The part that `step` left for this week; does the work only if there is none yet.
+
+        The part is written last and at once, so a step that was killed is simply done again, and a step that finished
+        is never done twice: rerunning a week changes nothing.
+        """
+        path = self.part_path(as_of, step)
+        if not path.exists():
+            began = time.perf_counter()
+            part = work()
+            write_json(path, {**part, "seconds": round(time.perf_counter() - began, 3)})
+        return self.read_part(as_of, step) or {}
+
+    def read_part(self, as_of: datetime, step: str) -> dict[str, Any] | None:
+        """What a step left for a week, or None when it has not run."""
+        path = self.part_path(as_of, step)
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def weeks_done(self, step: str) -> list[datetime]:
+        """The Mondays for which a step has left its part, in order."""
+        return sorted(
+            datetime.strptime(p.parent.name, "%Y-%m-%d") for p in (self.home / "weeks").glob(f"*/{step}.json")
+        )
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole(path, lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"))
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` make a file beside its place and move it there once it is on the disk: no half file is ever seen.
+
+    Raises LakeError when the disk refuses; what stood there before still stands.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise LakeError(
+            f"{path} could not be written: {error.strerror or error}. Free some disk space or mend the folder, then run the week again."
+        ) from error
