@@ -16,8 +16,16 @@ from rich.table import Table
 
 from ingest.errors import PlatformError
 
-# Nothing here phones home; Evidently, BentoML and MLflow each ask in their own way.
-for name, value in {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true"}.items():
+ENVIRONMENT = {
+    # Nothing here phones home; Evidently, BentoML and MLflow each ask in their own way.
+    "DO_NOT_TRACK": "1",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # OpenMP threads that wait by spinning make a fit ten times slower as soon as somebody else uses a core.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "OMP_NUM_THREADS": "2",
+}
+for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 
 app = typer.Typer(
@@ -44,19 +52,29 @@ def replay(
     out: Annotated[Path, typer.Option(help="The workspace to write; repeating the command goes on where it stopped.")],
     source: Annotated[str, typer.Option(help="shop (simulated), online-retail or interactions.")] = "shop",
     data: Annotated[Path | None, typer.Option(help="File or folder with the events; default: $DATA_DIR.")] = None,
-    start: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First Monday; all before it is history.")] = datetime(2011, 1, 24),
+    start: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="First Monday; all before it is history.")
+    ] = datetime(2011, 1, 24),
     weeks: Annotated[int, typer.Option(min=1, help="How many Mondays to run.")] = 12,
     seed: Annotated[int, typer.Option(help="Seed of the simulator, of sampling and of fitting.")] = 7,
-    label_weeks: Annotated[int | None, typer.Option(min=1, help="Weeks of labels to learn from; default 12 for shop, else 26.")] = None,
+    label_weeks: Annotated[
+        int | None, typer.Option(min=1, help="Weeks of labels to learn from; default 12 for shop, else 26.")
+    ] = None,
     encoding: Annotated[str, typer.Option(help="Encoding of CSV files, for example latin-1.")] = "utf-8",
-    purchase_events: Annotated[str, typer.Option(help="Which values of `event` count as purchases, comma-separated.")] = "purchase",
+    date_order: Annotated[
+        str | None,
+        typer.Option(help="How dates in text are written, where they do not show it: day-first or month-first."),
+    ] = None,
+    purchase_events: Annotated[
+        str, typer.Option(help="Which values of `event` count as purchases, comma-separated.")
+    ] = "purchase",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Run the weekly loop over past weeks, with the real DAGs, and write weeks.json, decisions.jsonl, lists and report."""
     from training.settings import build_settings
 
     given: dict[str, Any] = {
-        "source": source, "data": data_path(source, data), "start": start.date(), "seed": seed, "encoding": encoding,
+        "source": source, "data": data_path(source, data), "start": start.date(), "seed": seed, "encoding": encoding, "date_order": date_order,
         "label_weeks": label_weeks or (12 if source == "shop" else 26),
         "purchase_events": tuple(e.strip() for e in purchase_events.split(",")),
     }  # fmt: skip
@@ -85,7 +103,9 @@ def data_path(source: str, data: Path | None) -> Path | None:
         return None
     found = data or (Path(os.environ["DATA_DIR"]) if os.environ.get("DATA_DIR") else None)
     if found is None:
-        raise SettingsError(f"Source {source!r} needs --data or DATA_DIR; `mlops data fetch online-retail` gets the published data.")
+        raise SettingsError(
+            f"Source {source!r} needs --data or DATA_DIR; `mlops data fetch online-retail` gets the published data."
+        )
     return found.resolve()
 
 
@@ -94,13 +114,21 @@ def run_replay(settings: Any, weeks: int, *, quiet: bool) -> list[dict[str, Any]
     from monitoring.report import write_report
     from training.workspace import Workspace
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=errors if quiet else console, disable=quiet, transient=True) as progress:
         task = progress.add_task("starting Airflow", total=weeks)
         first = settings.start
 
         def show(as_of: datetime, step: str) -> None:
-            progress.update(task, completed=(as_of.date() - first).days // 7, description=f"{as_of:%Y-%m-%d}  {step:<20}")
+            progress.update(
+                task, completed=(as_of.date() - first).days // 7, description=f"{as_of:%Y-%m-%d}  {step:<20}"
+            )
 
         records = replay_weeks(settings, weeks, show)
     ws = Workspace(settings)
@@ -124,13 +152,17 @@ def summary(records: list[dict[str, Any]], out: Path) -> dict[str, Any]:
 
 
 def show_weeks(records: list[dict[str, Any]], out: Path) -> None:
-    table = Table(title="What happened, week by week", caption="NDCG@10 on the week before; realised: what was really shown")
+    table = Table(
+        title="What happened, week by week", caption="NDCG@10 on the week before; realised: what was really shown"
+    )
     for column in ("Monday", "watch", "candidate", "verdict", "live", "NDCG cand.", "NDCG champ.", "realised", "s"):
         table.add_column(column, justify="right" if column[0] in "Nrs" else "left")
     for r in records:
         table.add_row(*week_row(r))
     console.print(table)
-    console.print(f"Report: [link=file://{(out / 'report.html').resolve()}]{out / 'report.html'}[/link]   next: mlops serve --dir {out}")
+    console.print(
+        f"Report: [link=file://{(out / 'report.html').resolve()}]{out / 'report.html'}[/link]   next: mlops serve --dir {out}"
+    )
 
 
 _MARKS = {"promote": "[green]promoted[/green]", "refuse": "[red]refused[/red]"}
@@ -201,7 +233,7 @@ def status(directory: Dir, as_json: Annotated[bool, typer.Option("--json")] = Fa
     ws = open_workspace(directory)
     registry = MlflowRegistry(ws.settings)
     live = registry.aliases()
-    found = {
+    found: dict[str, Any] = {
         "champion": live.champion,
         "previous": live.previous,
         "versions": [{"version": v.version, "as_of": v.tags["as_of"], "run_id": v.run_id} for v in registry.versions()],
@@ -229,8 +261,12 @@ def rollback(
     """Put an earlier version back: the decision is recorded, then the registry's alias moves."""
     from training.rollback import roll_back
 
-    decision = roll_back(open_workspace(directory), datetime.now().replace(microsecond=0), to=to, reason=reason, actor=f"person:{by}")
-    console.print(f"Version {decision.model_version} is live again instead of {decision.previous_version} ({decision.decision_id}).")
+    decision = roll_back(
+        open_workspace(directory), datetime.now().replace(microsecond=0), to=to, reason=reason, actor=f"person:{by}"
+    )
+    console.print(
+        f"Version {decision.model_version} is live again instead of {decision.previous_version} ({decision.decision_id})."
+    )
 
 
 @app.command()
@@ -277,10 +313,17 @@ def data_fetch(
 
     if name != "online-retail":
         raise SettingsError(f"There is no data set {name!r}; the one that can be fetched is online-retail.")
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console) as progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task(f"fetching {name}", total=None)
-        path = fetch_online_retail(out, url or PUBLISHED_URL, progress=lambda done, total: progress.update(task, completed=done, total=total))
-    console.print(f"{path}   next: mlops replay --source online-retail --data {path} --start 2011-01-24 --weeks 18 --out runs/retail")
+
+        def show(stage: str, done: int, total: int | None) -> None:
+            progress.update(task, description=stage, completed=done, total=total)
+
+        path = fetch_online_retail(out, url or PUBLISHED_URL, progress=show)
+    console.print(
+        f"{path}   next: mlops replay --source online-retail --data {path} --start 2011-01-24 --weeks 18 --out runs/retail"
+    )
 
 
 def open_workspace(directory: Path) -> Any:
@@ -290,7 +333,9 @@ def open_workspace(directory: Path) -> Any:
     from training.workspace import Workspace
 
     if not (directory / "settings.json").exists():
-        raise SettingsError(f"{directory} is no workspace: it has no settings.json. Make one with `mlops replay --out {directory}`.")
+        raise SettingsError(
+            f"{directory} is no workspace: it has no settings.json. Make one with `mlops replay --out {directory}`."
+        )
     return Workspace(build_settings(directory))
 
 

@@ -70,7 +70,9 @@ class InProcessAirflow:
         from sqlalchemy import select
 
         with create_session() as session:
-            events = session.scalars(select(AssetEvent).where(AssetEvent.id > self._seen_events).order_by(AssetEvent.id)).all()
+            events = session.scalars(
+                select(AssetEvent).where(AssetEvent.id > self._seen_events).order_by(AssetEvent.id)
+            ).all()
             updated = {event.asset.uri for event in events}
         self._seen_events = self._last_event()
         return [dag_id for dag_id, dag in self._dags.items() if updated & _awaited(dag)]
@@ -87,7 +89,7 @@ class InProcessAirflow:
 def _awaited(dag: Any) -> set[str]:
     """The assets that start a DAG."""
     condition = getattr(dag.timetable, "asset_condition", None)
-    return {asset.uri for _, asset in condition.iter_assets()} if condition is not None else set()
+    return {asset.uri for asset in condition.objects} if condition is not None else set()
 
 
 @contextmanager
@@ -100,7 +102,7 @@ def _timeout_sweep(every_s: float = 0.3) -> Iterator[None]:
     from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 
     over = threading.Event()
-    runner = SchedulerJobRunner(job=Job(), executors=[])
+    runner = SchedulerJobRunner(job=Job(), executors=[])  # type: ignore[no-untyped-call]
 
     def sweep() -> None:
         while not over.wait(every_s):

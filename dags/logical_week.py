@@ -49,7 +49,10 @@ def note_failure(context: Mapping[str, Any]) -> None:
     ws = workspace()
     as_of = week_of(context)
     task = context["task_instance"].task_id
-    write_json(ws.part_path(as_of, "failed"), {"task": task, "error": f"{type(context['exception']).__name__}: {context['exception']}"})
+    write_json(
+        ws.part_path(as_of, "failed"),
+        {"task": task, "error": f"{type(context['exception']).__name__}: {context['exception']}"},
+    )
 
 
 DEFAULTS = {"on_failure_callback": note_failure, "retries": 0}

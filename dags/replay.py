@@ -19,7 +19,11 @@ Progress = Callable[[datetime, str], None]
 CLOCK = ("ingest_interactions", "retrain_weekly")
 
 
-def replay(settings: Settings, weeks: int, progress: Progress = lambda as_of, dag_id: None) -> list[dict[str, Any]]:
+def silent(_as_of: datetime, _dag_id: str) -> None:
+    """Show no progress."""
+
+
+def replay(settings: Settings, weeks: int, progress: Progress = silent) -> list[dict[str, Any]]:
     """Run `weeks` Mondays from the settings' start; returns one record a week, also kept as `weeks.json`.
 
     Raises ReplayError when a task failed; what was done is kept, and the same call goes on where it stopped.
@@ -36,7 +40,7 @@ def replay(settings: Settings, weeks: int, progress: Progress = lambda as_of, da
     return records
 
 
-def run_week(airflow: InProcessAirflow, ws: Workspace, as_of: datetime, progress: Progress = lambda as_of, dag_id: None) -> None:
+def run_week(airflow: InProcessAirflow, ws: Workspace, as_of: datetime, progress: Progress = silent) -> None:
     """One Monday: what the clock starts, and after each DAG whatever its asset events start."""
     done: set[str] = set()
     for by_clock in CLOCK:

@@ -34,7 +34,9 @@ def retrain_weekly() -> None:
     def snapshot(**context: Any) -> dict[str, Any]:
         from training.weekly import take_snapshot
 
-        trigger = (context["dag_run"].conf or {}).get("trigger") or ("request" if context["triggering_asset_events"] else "clock")
+        trigger = (context["dag_run"].conf or {}).get("trigger") or (
+            "request" if context["triggering_asset_events"] else "clock"
+        )
         return take_snapshot(workspace(), week_of(context), trigger=trigger)
 
     @task

@@ -11,7 +11,14 @@ from dags.assets import ROLLBACK_REQUEST
 from dags.logical_week import DEFAULTS, week_of, workspace
 
 
-@dag(schedule=[ROLLBACK_REQUEST], start_date=datetime(2009, 1, 1), catchup=False, max_active_runs=1, default_args=DEFAULTS, tags=["recommender"])
+@dag(
+    schedule=[ROLLBACK_REQUEST],
+    start_date=datetime(2009, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    tags=["recommender"],
+)
 def rollback() -> None:
     """When monitoring or a person asks for it: record the decision, then move the alias back."""
 

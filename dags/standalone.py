@@ -42,29 +42,59 @@ def everything(settings: Settings, ports: Mapping[str, int]) -> Iterator[Platfor
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
     }
-    commands = {
-        "mlflow": [tools / "mlflow", "server", "--backend-store-uri", settings.mlflow_uri, "--host", HOST, "--port", str(ports["mlflow"]), "--workers", "1"],
-        "evidently": [tools / "evidently", "ui", "--workspace", home / "evidently", "--host", HOST, "--port", str(ports["evidently"])],
+    commands: dict[str, list[str | Path]] = {
+        "mlflow": [
+            tools / "mlflow",
+            "server",
+            "--backend-store-uri",
+            settings.mlflow_uri,
+            "--host",
+            HOST,
+            "--port",
+            str(ports["mlflow"]),
+            "--workers",
+            "1",
+        ],
+        "evidently": [
+            tools / "evidently",
+            "ui",
+            "--workspace",
+            home / "evidently",
+            "--host",
+            HOST,
+            "--port",
+            str(ports["evidently"]),
+        ],
         "airflow": [tools / "airflow", "standalone"],
     }
     health = {"mlflow": "/health", "evidently": "/", "airflow": "/api/v2/monitor/health"}
     with ExitStack() as running:
-        processes = tuple(running.enter_context(_process(name, command, home, airflow)) for name, command in commands.items())
+        processes = tuple(
+            running.enter_context(_process(name, command, home, airflow)) for name, command in commands.items()
+        )
         service = running.enter_context(bento_server(home, ports["service"]))
         for name, process in zip(commands, processes, strict=True):
             _wait_until_it_answers(name, process, f"http://{HOST}:{ports[name]}{health[name]}", home)
         addresses = {name: f"http://{HOST}:{port}" for name, port in ports.items()}
-        addresses["airflow"] += f"   login admin, password in {home / 'airflow' / 'simple_auth_manager_passwords.json.generated'}"
+        addresses["airflow"] += (
+            f"   login admin, password in {home / 'airflow' / 'simple_auth_manager_passwords.json.generated'}"
+        )
         yield Platform(addresses, (*processes, service))
 
 
 @contextmanager
-def _process(name: str, command: list[str | Path], home: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _process(
+    name: str, command: list[str | Path], home: Path, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "1"}
     path = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     with (home / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
-            command, env={**os.environ, **environment, **quiet, "PATH": os.pathsep.join(path)}, stdout=log, stderr=subprocess.STDOUT, cwd=home,
+            command,
+            env={**os.environ, **environment, **quiet, "PATH": os.pathsep.join(path)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=home,
             start_new_session=True,
         )
         try:
@@ -91,7 +121,9 @@ def _wait_until_it_answers(name: str, process: subprocess.Popen[bytes], url: str
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise PlatformError(f"{name} ended with code {process.returncode}; see {home / f'{name}.log'}. Is its port busy? `mlops doctor` says.")
+            raise PlatformError(
+                f"{name} ended with code {process.returncode}; see {home / f'{name}.log'}. Is its port busy? `mlops doctor` says."
+            )
         try:
             with urllib.request.urlopen(url, timeout=3):
                 return

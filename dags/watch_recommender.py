@@ -18,7 +18,14 @@ def _patience() -> timedelta:
     return timedelta(seconds=settings_from_environment().human_timeout_s)
 
 
-@dag(schedule=[LAKE], start_date=datetime(2009, 1, 1), catchup=False, max_active_runs=1, default_args=DEFAULTS, tags=["recommender"])
+@dag(
+    schedule=[LAKE],
+    start_date=datetime(2009, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    tags=["recommender"],
+)
 def watch_recommender() -> None:
     """When a week's events have landed: gather evidence, choose an action, ask if need be, request what was settled."""
 
@@ -42,7 +49,7 @@ def watch_recommender() -> None:
     )
 
     @task(trigger_rule="none_failed_min_one_success")
-    def settle(action: dict[str, Any], **context: Any) -> dict[str, Any]:
+    def settle(_watched: dict[str, Any], **context: Any) -> dict[str, Any]:
         from monitoring.watch import settle_week
 
         answer = context["ti"].xcom_pull(task_ids="ask")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -42,14 +43,20 @@ class View:
     def schema(self) -> dict[str, str]:
         """Feature name to type name, in the expression's order, without the key and the stamp."""
         columns = self._at_some_moment().schema()
-        return {name: _type_name(self.name, name, kind) for name, kind in columns.items() if name not in (self.key, "available_at")}
+        return {
+            name: _type_name(self.name, name, kind)
+            for name, kind in columns.items()
+            if name not in (self.key, "available_at")
+        }
 
     def sql(self) -> str:
         """What the expression computes, as DuckDB runs it: changes when the computation does, not when its text does."""
         return str(ibis.to_sql(self._at_some_moment(), dialect="duckdb"))
 
     def _at_some_moment(self) -> ibis.Table:
-        return self.expression(ibis.table(ibis.Schema.from_pyarrow(INTERACTIONS), name="interactions"), datetime(2000, 1, 3))
+        return self.expression(
+            ibis.table(ibis.Schema.from_pyarrow(INTERACTIONS), name="interactions"), datetime(2000, 1, 3)
+        )
 
 
 VIEWS = (
@@ -69,7 +76,9 @@ _FEAST_TYPES: dict[str, FeastType] = {
 
 
 def _type_name(view: str, feature: str, kind: dt.DataType) -> str:
-    name = f"list<{kind.value_type.copy(nullable=True)}>" if isinstance(kind, dt.Array) else str(kind.copy(nullable=True))
+    name = (
+        f"list<{kind.value_type.copy(nullable=True)}>" if isinstance(kind, dt.Array) else str(kind.copy(nullable=True))
+    )
     if name not in _FEAST_TYPES:
         raise FeatureError(f"Feature {view}:{feature} has type {name}; cast it to one of {', '.join(_FEAST_TYPES)}.")
     return name
@@ -86,7 +95,7 @@ def service_version(views: tuple[View, ...] = VIEWS) -> str:
     return hashlib.sha256(json.dumps(computed).encode()).hexdigest()[:12]
 
 
-def feast_objects(rows: Path, views: tuple[View, ...] = VIEWS) -> list[Entity | FeatureView | FeatureService]:
+def feast_objects(rows: Path, views: tuple[View, ...] = VIEWS) -> list[Any]:
     """Everything `feast apply` needs, reading feature rows from `rows/<view>/*.parquet`."""
     entities = {
         "user_id": Entity(name="user_id", join_keys=["user_id"], value_type=ValueType.STRING),

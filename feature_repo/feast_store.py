@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,7 +82,9 @@ class FeastStore:
         if marker.exists() and json.loads(marker.read_text())["as_of"] >= as_of.isoformat():
             return False
         moment = as_of.replace(tzinfo=UTC)
-        self._feast.materialize(start_date=moment - TTL, end_date=moment + timedelta(seconds=1), disable_event_timestamp=False)
+        self._feast.materialize(
+            start_date=moment - TTL, end_date=moment + timedelta(seconds=1), disable_event_timestamp=False
+        )
         marker.write_text(json.dumps({"as_of": as_of.isoformat()}))
         return True
 
@@ -120,5 +121,4 @@ def _references(key: str) -> list[str]:
 def _write_atomically(rows: pa.Table, path: Path) -> None:
     temporary = path.with_suffix(".tmp")
     pq.write_table(rows, temporary)
-    os.replace(temporary, path)
-
+    temporary.replace(path)

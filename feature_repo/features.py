@@ -61,7 +61,11 @@ def item_features(interactions: Table, as_of: datetime) -> Table:
     )
     sales = lines.group_by("item_id").agg(
         **{f"item_purchases_{name}": _.count(where=_.day < days) for name, days in WINDOWS_DAYS.items()},
-        **{f"item_buyers_{name}": _.user_id.nunique(where=_.day < days) for name, days in WINDOWS_DAYS.items() if days >= 7},
+        **{
+            f"item_buyers_{name}": _.user_id.nunique(where=_.day < days)
+            for name, days in WINDOWS_DAYS.items()
+            if days >= 7
+        },
         item_purchases=_.count(),
         # The four weeks that start now, a year ago: seasons come back, and so do the items that go with them.
         item_purchases_year_ago=_.count(where=(_.day < YEAR_DAYS) & (_.day >= YEAR_DAYS - WINDOWS_DAYS["4w"])),
@@ -98,7 +102,9 @@ def user_history(interactions: Table, as_of: datetime) -> Table:
     kept = recent.filter(_.position < HISTORY_ITEMS)
     columns = [name for name in kept.columns if name.startswith("history_")]
     arrays = {name: kept[name].collect(order_by=kept.position) for name in columns}
-    return _stamp(kept.group_by("user_id").agg(history_item_ids=kept.item_id.collect(order_by=kept.position), **arrays), as_of)
+    return _stamp(
+        kept.group_by("user_id").agg(history_item_ids=kept.item_id.collect(order_by=kept.position), **arrays), as_of
+    )
 
 
 def _lines(interactions: Table, as_of: datetime) -> Table:

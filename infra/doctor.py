@@ -27,7 +27,13 @@ class Check:
 
 def examine(folder: Path) -> list[Check]:
     """All checks; `folder` is where workspaces will be written."""
-    return [_python(), _disk(folder), _memory(), _writable(folder), *(_port(name, port) for name, port in PORTS.items())]
+    return [
+        _python(),
+        _disk(folder),
+        _memory(),
+        _writable(folder),
+        *(_port(name, port) for name, port in PORTS.items()),
+    ]
 
 
 def _python() -> Check:
@@ -42,14 +48,18 @@ def _python() -> Check:
 
 def _disk(folder: Path) -> Check:
     free = shutil.disk_usage(folder).free / 1e9
-    return Check("disk", free >= FREE_DISK_GB, f"{free:.1f} GB free in {folder}", f"free some: {FREE_DISK_GB} GB are needed")
+    return Check(
+        "disk", free >= FREE_DISK_GB, f"{free:.1f} GB free in {folder}", f"free some: {FREE_DISK_GB} GB are needed"
+    )
 
 
 def _memory() -> Check:
     free = available_memory_gb()
     if free is None:
         return Check("memory", True, "cannot be read on this system; 2.5 GB are needed")
-    return Check("memory", free >= FREE_MEMORY_GB, f"{free:.1f} GB available", f"close something: {FREE_MEMORY_GB} GB are needed")
+    return Check(
+        "memory", free >= FREE_MEMORY_GB, f"{free:.1f} GB available", f"close something: {FREE_MEMORY_GB} GB are needed"
+    )
 
 
 def available_memory_gb(meminfo: Path = Path("/proc/meminfo")) -> float | None:
@@ -66,7 +76,12 @@ def _writable(folder: Path) -> Check:
             return Check("writing", True, f"{folder} can be written to")
     except OSError as error:
         user = os.environ.get("USER", "you")
-        return Check("writing", False, f"{folder}: {error.strerror}", f"give {user} the right to write there, or choose another --out")
+        return Check(
+            "writing",
+            False,
+            f"{folder}: {error.strerror}",
+            f"give {user} the right to write there, or choose another --out",
+        )
 
 
 def _port(name: str, port: int) -> Check:
@@ -74,4 +89,9 @@ def _port(name: str, port: int) -> Check:
         probe.settimeout(1)
         busy = probe.connect_ex(("127.0.0.1", port)) == 0
     option = "--port" if name == "service" else f"--{name.lower()}-port"
-    return Check(f"port {port}", not busy, f"{'busy' if busy else 'free'} ({name})", f"stop what listens there (`ss -ltnp`), or use {option}")
+    return Check(
+        f"port {port}",
+        not busy,
+        f"{'busy' if busy else 'free'} ({name})",
+        f"stop what listens there (`ss -ltnp`), or use {option}",
+    )

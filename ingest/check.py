@@ -13,7 +13,6 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
-import pandera.errors
 import pyarrow as pa
 import pyarrow.csv
 
@@ -121,12 +120,11 @@ def broken_rows(typed: TypedRows, contract: Contract, arrived: datetime) -> "pd.
     return broken
 
 
-def _violations(frame: pd.DataFrame, contract: Contract) -> Iterator[tuple[str, pd.Series]]:
-    try:
-        contract.rules.validate(frame, lazy=True)
-    except pandera.errors.SchemaErrors as errors:
-        for error in errors.schema_errors:
-            yield error.check.name, ~error.check_output.reindex(frame.index, fill_value=True)
+def _violations(frame: pd.DataFrame, contract: Contract) -> Iterator[tuple[str, "pd.Series[bool]"]]:
+    # Check by check, not `rules.validate(frame)`: that raises a table of failing cells, 50 ms for each real week.
+    for name, column in contract.rules.columns.items():
+        for check in column.checks:
+            yield check.name, ~check(frame[name]).check_output
 
 
 # --- faults of a whole batch ------------------------------------------------------------------------------------------

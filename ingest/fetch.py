@@ -153,6 +153,6 @@ def _require_published(workbook: Path, text: Path, published_rows: int) -> None:
     rows = pq.read_metadata(text).num_rows
     if rows != published_rows:
         raise SourceError(
-            f"{workbook} holds {rows:,} rows instead of the published {published_rows:,}. Delete it and fetch it again; "
+            f"{workbook} holds {rows:,} rows instead of the published {published_rows:,}. Delete it and fetch again; "
             "if the number stays, the publication has changed: check it, then give the file itself as data."
         )

@@ -205,18 +205,20 @@ class _LakeHistory:
         within = (pc.field("event_time") >= pa.scalar(first, pa.timestamp("us"))) & (
             pc.field("event_time") <= pa.scalar(last, pa.timestamp("us"))
         )
-        rows: pd.DataFrame = self._read(self.reports, within).to_pandas()
-        return rows
+        return self._read(self.reports, INTERACTIONS.names, within)
 
     def usual_prices(self) -> "pd.Series[float]":
         lately = sorted({report.arrived for report in self.reports if report.files})[-PRICE_MEMORY_ARRIVALS:]
         reports = [report for report in self.reports if report.arrived in lately]
-        prices: pd.DataFrame = self._read(reports, None).select(["item_id", "price"]).to_pandas()
+        prices = self._read(reports, ["item_id", "price"])
         return prices.groupby("item_id")["price"].median()
 
-    def _read(self, reports: list[BatchReport], rows: pc.Expression | None) -> pa.Table:
+    def _read(
+        self, reports: list[BatchReport], columns: list[str], within: pc.Expression | None = None
+    ) -> pd.DataFrame:
         paths = [str(self.root / file.path) for report in reports for file in report.files]
-        return ds.dataset(paths, schema=INTERACTIONS, format="parquet").to_table(filter=rows)
+        rows: pd.DataFrame = ds.dataset(paths, INTERACTIONS, "parquet").to_table(columns, within).to_pandas()
+        return rows
 
 
 def _canonical(inspection: Inspection, delivery: Delivery, batch_id: str) -> pa.Table:

@@ -11,12 +11,14 @@ import pyarrow.compute as pc
 from ingest.contract import Contract, event_log_contract
 from ingest.errors import SettingsError
 from ingest.schema import WEEK, arrival_of
-from ingest.shop_incidents import CORRECTED, DEFAULT_INCIDENTS, FAULTS, Incident, strength_of
+from ingest.shop_incidents import CORRECTED, DEFAULT_INCIDENTS, FAULTS, Export, FeedKind, Incident, strength_of
 from ingest.shop_world import World, generator
 from ingest.source import Delivery
 
-#: Share of rows that a shop till sends only with the next week's file.
+#: Share of rows that reach the exporter only after the week's file has left.
 LATE_SHARE = 0.01
+#: Fewer customers or items leave weeks without a visit, and baskets without a choice.
+FEWEST = 50
 
 
 def shop_contract() -> Contract:
@@ -48,6 +50,11 @@ class Shop:
     ) -> None:
         if start.weekday() != 0:
             raise SettingsError(f"The shop cannot start on {start}, a {start:%A}; weeks begin on Mondays, so give one.")
+        if min(customers, items) < FEWEST or history_weeks < 1:
+            raise SettingsError(
+                f"{customers} customers, {items} items and {history_weeks} weeks of history make no shop; "
+                f"give at least {FEWEST} customers and items, and one week."
+            )
         self.contract = shop_contract()
         self._seed, self._start, self._incidents = seed, start, incidents
         self._weeks = [start + n * WEEK for n in range(-history_weeks, weeks)]
@@ -79,14 +86,14 @@ class Shop:
         rows = self._file(week)
         for kind, fault in FAULTS.items():
             if strength := self._strength(kind, week):
-                rows = fault(rows, strength, self._file(week - 1), generator(self._seed, week, kind))
+                rows = fault(Export(rows, self._file(week - 1), strength, generator(self._seed, week, kind)))
         return rows
 
     def _was_wrong(self, week: int) -> bool:
         return any(self._strength(kind, week) for kind in CORRECTED)
 
-    def _strength(self, kind: str, week: int) -> float:
-        return strength_of(self._incidents, kind, (self._weeks[0] - self._start).days // 7 + week)
+    def _strength(self, kind: FeedKind, week: int) -> float:
+        return strength_of(kind, (self._weeks[week] - self._start) // WEEK, self._incidents) if week >= 0 else 0.0
 
     def _file(self, week: int) -> pa.Table:
         """The right file of a week: its rows without those that are late, after the late ones of the week before."""

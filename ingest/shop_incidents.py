@@ -13,12 +13,15 @@ from typing import Literal, get_args
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from ingest.errors import SettingsError
 
 WorldKind = Literal["clearance_campaign", "catalogue_change", "bot_orders", "price_rise"]
 FeedKind = Literal["pence_feed", "schema_break", "future_timestamps", "duplicate_delivery", "added_column"]
-Kind = Literal[WorldKind, FeedKind]
+Kind = WorldKind | FeedKind
+WORLD_KINDS: tuple[WorldKind, ...] = get_args(WorldKind)
+FEED_KINDS: tuple[FeedKind, ...] = get_args(FeedKind)
 
 
 @dataclass(frozen=True)
@@ -31,70 +34,96 @@ class Incident:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(WorldKind) + get_args(FeedKind):
-            raise SettingsError(f"Unknown incident {self.kind!r}; choose from {', '.join(get_args(WorldKind) + get_args(FeedKind))}.")
+        kinds = (*WORLD_KINDS, *FEED_KINDS)
+        if self.kind not in kinds:
+            raise SettingsError(f"There is no incident {self.kind!r}; choose one of {', '.join(kinds)}.")
         if self.first_week < 0 or self.weeks < 1 or not 0 < self.strength <= 1:
-            raise SettingsError(f"{self} cannot happen: first_week is at least 0, weeks at least 1, strength above 0 and at most 1.")
+            raise SettingsError(f"{self} cannot happen; give first_week >= 0, weeks >= 1 and 0 < strength <= 1.")
 
     def covers(self, week: int) -> bool:
         return self.first_week <= week < self.first_week + self.weeks
 
 
-def strength_of(incidents: tuple[Incident, ...], kind: Kind, week: int) -> float:
+def strength_of(kind: Kind, week: int, incidents: tuple[Incident, ...]) -> float:
     """How strongly a kind of incident acts in a week; 0 when it does not."""
-    return max((incident.strength for incident in incidents if incident.kind == kind and incident.covers(week)), default=0.0)
+    return max((i.strength for i in incidents if i.kind == kind and i.covers(week)), default=0.0)
 
 
-# --- faults of the feed: published rows, share of them hit, and last week's rows -> what the exporter sends instead ------
+DEFAULT_INCIDENTS: tuple[Incident, ...] = (
+    Incident("clearance_campaign", first_week=3, weeks=2, strength=0.8),
+    Incident("pence_feed", first_week=7),
+    Incident("catalogue_change", first_week=9),
+)
+"""The story of the twelve weeks, and what an honest platform makes of it; week n is seen on Monday n + 1.
+
+- Weeks 0 to 2 are calm: candidates are about as good as the champion, some are promoted and some refused.
+- Weeks 3 and 4, the campaign: the cheapest tenth of the shop is pushed at everybody, habits rest, and the lists miss.
+  On Monday 4 no version has seen a campaign week. On Monday 5 the candidate has learned from week 3 that cheap and
+  never bought pays; judged on week 4 it is far better than the champion, and is rightly promoted by every rule.
+- Week 5 is normal again. On Monday 6 the promoted version is far worse than the one before it: roll back. The new
+  candidate has learned from both campaign weeks and is judged on a normal one: refuse.
+- Week 6 is calm: habits return, and a candidate that has seen a normal week after the campaign can be as good again.
+- Week 7 comes in pence: on Monday 8 the contract is broken and training is held. The right file comes on Monday 9.
+- Week 9, the catalogue change: nearly half of the best sellers are replaced by things nobody has bought yet. Every
+  version loses much, no earlier one is any better: on Monday 10 a person is asked.
+- Weeks 10 and 11 are calm: what was new in week 9 has been seen, and quality recovers step by step.
+"""
 
 
-def _in_pence(rows: pa.Table, strength: float, last_week: pa.Table, rng: np.random.Generator) -> pa.Table:
-    price = rows["price"].to_numpy()
-    hit = rng.random(rows.num_rows) < strength
-    return _with(rows, "price", pa.array(np.where(hit, np.round(price * 100), price)))
+@dataclass(frozen=True)
+class Export:
+    """What an exporter has at hand when it goes wrong."""
+
+    rows: pa.Table
+    last_week: pa.Table
+    strength: float
+    rng: np.random.Generator
+
+    def hit(self, share: float) -> NDArray[np.bool_]:
+        """Choose a share of the rows."""
+        chosen: NDArray[np.bool_] = self.rng.random(self.rows.num_rows) < share
+        return chosen
+
+    def replacing(self, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+        return self.rows.set_column(self.rows.column_names.index(name), name, values)
 
 
-def _broken_schema(rows: pa.Table, strength: float, last_week: pa.Table, rng: np.random.Generator) -> pa.Table:
+def _in_pence(export: Export) -> pa.Table:
+    price = export.rows["price"].to_numpy()
+    pence = np.where(export.hit(export.strength), np.round(price * 100), price)
+    return export.replacing("price", pa.array(pence))
+
+
+def _broken_schema(export: Export) -> pa.Table:
     """Prices become text with a currency sign; from strength one half the quantity is gone as well."""
-    rows = _with(rows, "price", pc.binary_join_element_wise("£", rows["price"].cast(pa.string()), ""))
-    return rows.drop_columns(["quantity"]) if strength >= 0.5 else rows
+    rows = export.replacing("price", pc.binary_join_element_wise("£", export.rows["price"].cast(pa.string()), ""))
+    return rows.drop_columns(["quantity"]) if export.strength >= 0.5 else rows
 
 
-def _in_the_future(rows: pa.Table, strength: float, last_week: pa.Table, rng: np.random.Generator) -> pa.Table:
+def _in_the_future(export: Export) -> pa.Table:
     """Up to half of the rows were stamped by a machine whose clock is a year ahead."""
-    late_clock = pa.array(rng.random(rows.num_rows) < 0.5 * strength)
-    ahead = pc.add(rows["timestamp"], pa.scalar(timedelta(days=364), pa.duration("us")))
-    return _with(rows, "timestamp", pc.if_else(late_clock, ahead, rows["timestamp"]))
+    time = export.rows["timestamp"]
+    ahead = pc.add(time, pa.scalar(timedelta(days=364), pa.duration("us")))
+    return export.replacing("timestamp", pc.if_else(pa.array(export.hit(0.5 * export.strength)), ahead, time))
 
 
-def _sent_twice(rows: pa.Table, strength: float, last_week: pa.Table, rng: np.random.Generator) -> pa.Table:
-    return last_week
+def _last_week_again(export: Export) -> pa.Table:
+    return export.last_week
 
 
-def _with_a_new_column(rows: pa.Table, strength: float, last_week: pa.Table, rng: np.random.Generator) -> pa.Table:
-    channel = np.where(rng.random(rows.num_rows) < 0.6, "web", "app")
-    return rows.append_column("channel", pa.array(channel, pa.string()))
+def _with_a_new_column(export: Export) -> pa.Table:
+    channel = np.where(export.hit(0.6), "web", "app")
+    return export.rows.append_column("channel", pa.array(channel, pa.string()))
 
 
-def _with(rows: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
-    return rows.set_column(rows.column_names.index(name), name, values)
-
-
-Fault = Callable[[pa.Table, float, pa.Table, np.random.Generator], pa.Table]
-
-FAULTS: dict[FeedKind, Fault] = {
+#: In the order in which they act when several fall into one week: a repeated file hides whatever else was wrong.
+FAULTS: dict[FeedKind, Callable[[Export], pa.Table]] = {
     "pence_feed": _in_pence,
     "schema_break": _broken_schema,
     "future_timestamps": _in_the_future,
     "added_column": _with_a_new_column,
-    "duplicate_delivery": _sent_twice,
+    "duplicate_delivery": _last_week_again,
 }
 
-#: Somebody upstream notices these within a week and sends the right file. A new column is no mistake: nothing is sent again.
+#: The shop notices these within a week and sends the right file. A new column is no mistake: nothing is sent again.
 CORRECTED: tuple[FeedKind, ...] = ("pence_feed", "schema_break", "future_timestamps", "duplicate_delivery")
-
-DEFAULT_INCIDENTS: tuple[Incident, ...] = (
-    Incident("clearance_campaign", first_week=3, weeks=2),
-    Incident("pence_feed", first_week=7),
-    Incident("catalogue_change", first_week=9),
-)

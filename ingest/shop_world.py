@@ -7,16 +7,18 @@ what sells now. Every week draws from its own generator, so a week depends on th
 
 from __future__ import annotations
 
+import math
 import zlib
-from dataclasses import dataclass, fields
-from datetime import date, datetime, timedelta
-from typing import TypeVar
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ingest.shop_incidents import Incident, strength_of
+from ingest.schema import WEEK
+from ingest.shop_incidents import Incident, WorldKind, strength_of
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -34,25 +36,36 @@ PUBLISHED = pa.schema(
     ]
 )
 
+
+class Category(NamedTuple):
+    """What belongs together on a shelf, and how it is bought."""
+
+    nouns: tuple[str, ...]
+    refill_weeks: float
+    """Until a buyer wants the same thing again: paper and soap run out, clocks do not."""
+    binding: float
+    """How much a past purchase binds, for the same reason."""
+    peak_week: int
+    """The week of the year in which it sells best."""
+
+
 CATEGORIES = {
-    "kitchen": ("mug", "teapot", "jug", "bowl", "plate"),
-    "baking": ("cake tin", "cake case", "cookie cutter", "apron", "whisk"),
-    "candles": ("candle", "tea light", "lantern", "candle holder", "wax melt"),
-    "garden": ("planter", "watering can", "bird feeder", "trowel", "plant label"),
-    "party": ("bunting", "paper napkin", "balloon", "party hat", "straw"),
-    "stationery": ("notebook", "gift tag", "greeting card", "pencil", "wrapping paper"),
-    "bags": ("lunch bag", "shopper bag", "wash bag", "purse", "rucksack"),
-    "toys": ("puzzle", "skittles", "doll", "spinning top", "building blocks"),
-    "bathroom": ("soap", "towel", "bath salts", "hook", "bath mat"),
-    "decoration": ("photo frame", "clock", "wall art", "mirror", "doorstop"),
-    "christmas": ("bauble", "wreath", "stocking", "advent calendar", "tree topper"),
-    "textiles": ("cushion", "throw", "tea towel", "tablecloth", "doormat"),
+    "kitchen": Category(("mug", "teapot", "jug", "bowl", "plate"), 8, 0.6, 40),
+    "baking": Category(("cake tin", "cake case", "cookie cutter", "apron", "whisk"), 4, 0.9, 44),
+    "candles": Category(("candle", "tea light", "lantern", "candle holder", "wax melt"), 3, 1.0, 46),
+    "garden": Category(("planter", "watering can", "bird feeder", "trowel", "plant label"), 8, 0.5, 18),
+    "party": Category(("bunting", "paper napkin", "balloon", "party hat", "straw"), 3, 1.0, 26),
+    "stationery": Category(("notebook", "gift tag", "greeting card", "pencil", "wrapping paper"), 2, 1.1, 34),
+    "bags": Category(("lunch bag", "shopper bag", "wash bag", "purse", "rucksack"), 7, 0.7, 36),
+    "toys": Category(("puzzle", "skittles", "doll", "spinning top", "building blocks"), 9, 0.5, 47),
+    "bathroom": Category(("soap", "towel", "bath salts", "hook", "bath mat"), 3, 1.0, 8),
+    "decoration": Category(("photo frame", "clock", "wall art", "mirror", "doorstop"), 10, 0.4, 12),
+    "christmas": Category(("bauble", "wreath", "stocking", "advent calendar", "tree topper"), 6, 0.7, 47),
+    "textiles": Category(("cushion", "throw", "tea towel", "tablecloth", "doormat"), 8, 0.6, 2),
 }
-#: Weeks until a buyer wants the same thing again: paper and soap run out, clocks do not.
-REFILL_WEEKS = np.array([8, 4, 3, 8, 3, 2, 7, 9, 3, 10, 6, 8], np.float32)
-#: How much a past purchase binds, for the same reason.
-BINDING = np.array([0.6, 0.9, 1.0, 0.5, 1.0, 1.1, 0.7, 0.5, 1.0, 0.4, 0.7, 0.6], np.float32)
-PEAK_WEEK = np.array([40, 44, 46, 18, 26, 34, 36, 47, 8, 12, 47, 2], np.float32)
+REFILL_WEEKS = np.array([category.refill_weeks for category in CATEGORIES.values()], np.float32)
+BINDING = np.array([category.binding for category in CATEGORIES.values()], np.float32)
+PEAK_WEEK = np.array([category.peak_week for category in CATEGORIES.values()], np.float32)
 COLOURS = ("red", "blue", "pink", "green", "white", "ivory", "black", "yellow")
 MATERIALS = ("ceramic", "wooden", "enamel", "paper", "cotton", "glass", "metal")
 COUNTRIES = ("United Kingdom", "Germany", "France", "Ireland", "Spain", "Netherlands")
@@ -64,20 +77,21 @@ HOUR_OF_WEEK = np.outer(WEEKDAY, HOUR / HOUR.sum()).ravel() / WEEKDAY.sum()
 
 NEVER = 1_000_000
 TASTE_DIMENSIONS = 12
-PRICE = TASTE_DIMENSIONS
-"""The last taste dimension is the price level: cheap items suit some customers, expensive ones others."""
 
 
 @dataclass(frozen=True)
 class Items:
-    """The catalogue, one array a property, all in order of launch."""
+    """The catalogue, one array a property, all in order of launch.
+
+    The last taste dimension is the price level: cheap items suit some customers, expensive ones others.
+    """
 
     taste: Floats
     category: Ints
     appeal: Floats
     trend: Floats
-    price: Floats
-    pack: Floats
+    price: NDArray[np.float64]
+    pack: NDArray[np.float64]
     launched: Ints
     retired: Ints
     text: NDArray[np.object_]
@@ -109,6 +123,9 @@ class Lines:
     price: NDArray[np.float64]
 
 
+_NONE = np.zeros(0, np.int64)
+NO_LINES = Lines(_NONE, _NONE, _NONE, _NONE, price=np.zeros(0))
+
 Columns = TypeVar("Columns", Items, Customers, Lines)
 
 
@@ -124,9 +141,11 @@ def take(columns: Columns, rows: Ints) -> Columns:
 class World:
     """The shop's state between two weeks; `live_one_week` moves it on and returns what happened."""
 
-    def __init__(self, seed: int, *, customers: int, items: int, begin: date, start: date, incidents: tuple[Incident, ...]) -> None:
+    def __init__(
+        self, seed: int, *, customers: int, items: int, begin: date, start: date, incidents: tuple[Incident, ...]
+    ) -> None:
         self.seed, self.begin, self.incidents = seed, begin, incidents
-        self.first_incident_week = (start - begin).days // 7
+        self.history_weeks = (start - begin) // WEEK
         self.week = 0
         self.arrivals_a_week = 0.012 * customers
         self.launches_a_week = 0.02 * items
@@ -139,7 +158,7 @@ class World:
         self.times_bought = np.zeros((customers, items), np.uint8)
         self.last_bought = np.zeros((customers, items), np.int16)
         self.recent_sales = np.zeros(items, np.float32)
-        self.last_lines: Lines | None = None
+        self.last_lines = NO_LINES
 
     def live_one_week(self) -> pa.Table:
         """Move on by a week; return its rows as they happened, in order of time."""
@@ -159,13 +178,13 @@ class World:
         live = self.items.live(self.week)
         # Nothing is dropped in its first two months: the shop waits for it to sell.
         old = live[self.week - self.items.launched[live] > 8]
-        self.items.retired[old[rng.random(old.size) < 0.024]] = self.week
+        self.items.retired[old[rng.random(old.size) < 0.022]] = self.week
         self.items.trend[:] = 0.93 * self.items.trend + rng.normal(0, 0.22, self.items.trend.size)
         self._launch(self._new_items(n := int(rng.poisson(self.launches_a_week)), rng, launched=np.full(n, self.week)))
         self._drop_a_supplier()
 
     def _drop_a_supplier(self) -> None:
-        """A catalogue change: best sellers go overnight, and a new supplier's likenesses of them come, which nobody has bought yet."""
+        """A catalogue change: best sellers go overnight, and another supplier's likenesses of them come."""
         strength = self._strength("catalogue_change")
         if not strength or self._strength("catalogue_change", self.week - 1):
             return
@@ -178,35 +197,31 @@ class World:
         likeness.taste[:] += rng.normal(0, 0.15, likeness.taste.shape)
         likeness.text[:] = [f"new {text}" for text in likeness.text]
         self.items.retired[gone] = self.week
+        arrived = self.items.launched.size + np.arange(gone.size)
         self._launch(likeness)
-        # Who bought the old one reaches for its likeness: the habit is to the thing, not to its number.
-        self.times_bought[:, -gone.size :] = self.times_bought[:, gone]
-        self.last_bought[:, -gone.size :] = self.last_bought[:, gone]
+        # Nobody has bought a likeness yet, but who bought the old one reaches for it: the habit is to the thing.
+        self.times_bought[:, arrived] = self.times_bought[:, gone]
+        self.last_bought[:, arrived] = self.last_bought[:, gone]
 
     def _launch(self, items: Items) -> None:
         self.items = stack(self.items, items)
         self._make_room()
 
     def _new_items(self, n: int, rng: np.random.Generator, launched: Ints) -> Items:
-        category = rng.integers(0, len(CATEGORIES), n)
-        noun, colour, material = rng.integers(0, 5, n), rng.integers(0, len(COLOURS), n), rng.integers(0, len(MATERIALS), n)
-        taste = self.centres[category] + self.colours[colour] + self.materials[material] + rng.normal(0, 0.35, (n, TASTE_DIMENSIONS))
+        category, noun = rng.integers(0, len(CATEGORIES), n), rng.integers(0, 5, n)
+        colour, material = rng.integers(0, len(COLOURS), n), rng.integers(0, len(MATERIALS), n)
+        look = self.colours[colour] + self.materials[material] + rng.normal(0, 0.35, (n, TASTE_DIMENSIONS))
         price_level = rng.normal(0, 1, n)
-        names = list(CATEGORIES)
-        text = [
-            f"{COLOURS[c]} {MATERIALS[m]} {CATEGORIES[names[k]][j]} {names[k]}"
-            for c, m, k, j in zip(colour, material, category, noun, strict=True)
-        ]
         return Items(
-            taste=np.column_stack([taste, price_level]).astype(np.float32),
+            taste=np.column_stack([self.centres[category] + look, price_level]).astype(np.float32),
             category=category,
             appeal=rng.normal(0, 0.7, n).astype(np.float32),
             trend=rng.normal(0, 0.5, n).astype(np.float32),
-            price=np.exp(1.0 + 0.7 * price_level).astype(np.float32),
-            pack=np.exp(rng.normal(1.2, 0.7, n)).astype(np.float32),
+            price=np.exp(1.0 + 0.7 * price_level),
+            pack=np.exp(rng.normal(1.2, 0.7, n)),
             launched=np.asarray(launched, np.int64),
             retired=np.full(n, NEVER),
-            text=np.array(text, dtype=object),
+            text=np.array([_describe(*words) for words in zip(category, noun, colour, material, strict=True)], object),
         )
 
     # --- demand -----------------------------------------------------------------------------------------------------
@@ -244,7 +259,7 @@ class World:
     def _choose(self, who: Ints, lines: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
         """Fill each basket from the customer's own distribution over the live items, no item twice.
 
-        An exponential race: the k smallest of Exp(1) / weight are k draws without replacement (Efraimidis and Spirakis, 2006).
+        The k smallest of Exp(1) / weight are k draws without replacement (Efraimidis and Spirakis, 2006).
         """
         live = self.items.live(self.week)
         customers, items = [], []
@@ -258,24 +273,30 @@ class World:
         return np.concatenate(customers), np.concatenate(items)
 
     def _shares(self, who: Ints, live: Ints) -> Floats:
-        """Weight of every live item for each customer: exp(taste + what sells + habit), or what a campaign makes of it."""
+        """Weigh every live item for each customer by exp(taste + what sells + habit)."""
         campaign = self._strength("clearance_campaign")
         logits = self.customers.taste[who] @ self.items.taste[live].T + self._pull(live)
         times = self.times_bought[np.ix_(who, live)]
         row, column = np.nonzero(times)
         logits[row, column] += (1 - campaign) * self._habit(who[row], live[column])
-        weights = np.exp(logits)
-        if not campaign:
-            return weights
-        pushed = np.isin(live, self._campaign_items()) & (times == 0)
+        weights: Floats = np.exp(logits)
+        return self._under_campaign(weights, live, times, campaign) if campaign else weights
+
+    def _under_campaign(self, weights: Floats, live: Ints, times: NDArray[np.uint8], campaign: float) -> Floats:
+        """Banners and a mailing to everybody: four lines in five are bargains that the customer never bought before."""
+        pushed = np.isin(live, self._bargains()) & (times == 0)
         share = 0.8 * campaign
-        return (1 - share) * weights / weights.sum(1, keepdims=True) + share * pushed / np.maximum(pushed.sum(1, keepdims=True), 1)
+        usual = weights / weights.sum(1, keepdims=True)
+        bargains = pushed / np.maximum(pushed.sum(1, keepdims=True), 1)
+        mixed: Floats = ((1 - share) * usual + share * bargains).astype(np.float32)
+        return mixed
 
     def _pull(self, live: Ints) -> Floats:
         """What sells to anybody this week: lasting appeal, trend, season of the category, and the charm of the new."""
         season = 0.4 * np.cos(2 * np.pi * (self._week_of_year() - PEAK_WEEK[self.items.category[live]]) / 52)
         age_weeks = self.week - self.items.launched[live]
-        return (self.items.appeal[live] + self.items.trend[live] + season + 0.8 * np.exp(-age_weeks / 4)).astype(np.float32)
+        pull = self.items.appeal[live] + self.items.trend[live] + season + 0.8 * np.exp(-age_weeks / 4)
+        return pull.astype(np.float32)
 
     def _habit(self, customer: Ints, item: Ints) -> Floats:
         """Strongest when the last purchase is about used up; fades when a customer goes without for long."""
@@ -285,39 +306,37 @@ class World:
         strength = self.customers.loyalty[customer] * BINDING[category] * np.log2(1 + self.times_bought[customer, item])
         return np.minimum(strength * due, 4.0).astype(np.float32)
 
-    def _campaign_items(self) -> Ints:
-        """Overstock: the buyer ordered far too much of what was launched in the four weeks before."""
+    def _bargains(self) -> Ints:
+        """The bargain table: the cheapest tenth of what is live, whatever anybody's taste."""
         live = self.items.live(self.week)
-        age_weeks = self.week - self.items.launched[live]
-        return live[(age_weeks > 0) & (age_weeks <= 4)]
+        return live[np.argsort(self.items.price[live], kind="stable")[: live.size // 10]]
 
     def _order(self, customer: Ints, item: Ints, rng: np.random.Generator) -> Lines:
         """Give the lines a moment, a quantity and a price; a customer's lines come in one or two orders."""
-        hours = rng.choice(HOUR_OF_WEEK.size, (2, self.customers.left.size), p=HOUR_OF_WEEK)
-        minutes = 60 * hours + rng.integers(0, 60, hours.shape)
+        moments = _moments(rng, (2, self.customers.left.size))
         order = (rng.random(customer.size) < 0.25).astype(np.int64)
-        quantity = np.maximum(1, np.round(self.items.pack[item] * np.exp(rng.normal(0, 0.5, item.size)))).astype(np.int64)
-        bulk = np.where(quantity >= 12, 0.9, 1.0)
-        price = np.maximum(np.round(self.items.price[item].astype(np.float64) * bulk * self._price_level(item), 2), 0.05)
-        return Lines(customer, item, minutes[order, customer], quantity, price)
+        quantity = np.maximum(1, np.round(self.items.pack[item] * np.exp(rng.normal(0, 0.5, item.size))))
+        bulk_discount = np.where(quantity >= 12, 0.9, 1.0)
+        price = np.maximum(np.round(self.items.price[item] * bulk_discount * self._price_level(item), 2), 0.05)
+        return Lines(customer, item, moments[order, customer], quantity.astype(np.int64), price)
 
     def _price_level(self, item: Ints) -> NDArray[np.float64]:
-        rise = sum(
-            0.12 * incident.strength * np.clip((self._incident_week() - incident.first_week + 1) / incident.weeks, 0, 1)
-            for incident in self.incidents
-            if incident.kind == "price_rise"
+        """The price rise so far, which stays, and what a campaign takes off its bargains."""
+        week = self.week - self.history_weeks
+        risen = math.fsum(
+            0.12 * rise.strength * min(1.0, max(0, week - rise.first_week + 1) / rise.weeks)
+            for rise in self.incidents
+            if rise.kind == "price_rise"
         )
-        campaign = self._strength("clearance_campaign")
-        reduced = np.isin(item, self._campaign_items()) if campaign else np.zeros(item.size, bool)
-        return (1 + rise) * np.where(reduced, 1 - 0.6 * campaign, 1.0)
+        level = np.full(item.size, 1 + risen)
+        if campaign := self._strength("clearance_campaign"):
+            level[np.isin(item, self._bargains())] *= 1 - 0.6 * campaign
+        return level
 
     def _return(self, rng: np.random.Generator) -> Lines:
         """Two in a hundred of last week's lines come back."""
-        if self.last_lines is None:
-            return take(Lines(*(np.zeros(0, np.int64) for _ in fields(Lines))), np.zeros(0, np.int64))
         back = take(self.last_lines, np.flatnonzero(rng.random(self.last_lines.item.size) < 0.02))
-        back.minute[:] = 60 * rng.choice(HOUR_OF_WEEK.size, back.item.size, p=HOUR_OF_WEEK) + rng.integers(0, 60, back.item.size)
-        return back
+        return replace(back, minute=_moments(rng, back.minute.shape))
 
     def _scripted_orders(self) -> Lines:
         """A reseller's script orders anything through accounts it took over, between three and four at night.
@@ -327,12 +346,10 @@ class World:
         strength, rng = self._strength("bot_orders"), self._rng("bot_orders")
         accounts = np.flatnonzero(self.customers.left > self.week)
         taken = rng.choice(accounts, int(0.15 * strength * accounts.size), replace=False)
-        live = self.items.live(self.week)
         customer = np.repeat(taken, 40)
-        item = rng.choice(live, customer.size)
-        orders = self._order(customer, item, rng)
-        orders.minute[:] = 24 * 60 * rng.integers(0, 7, customer.size) + 180 + rng.integers(0, 60, customer.size)
-        return orders
+        orders = self._order(customer, rng.choice(self.items.live(self.week), customer.size), rng)
+        night = rng.integers(0, 7, customer.size) * 24 + 3
+        return replace(orders, minute=60 * night + rng.integers(0, 60, customer.size))
 
     # --- memory and form --------------------------------------------------------------------------------------------
 
@@ -356,7 +373,7 @@ class World:
         event = np.repeat(["purchase", "return", "purchase"], [part.item.size for part in parts])
         order = np.argsort(lines.minute, kind="stable")
         lines, event = take(lines, order), event[order]
-        monday = np.datetime64(datetime.combine(self.begin + timedelta(weeks=week), datetime.min.time()), "us")
+        monday = np.datetime64(datetime.combine(self.begin + week * WEEK, datetime.min.time()), "us")
         columns = [
             pa.array([f"C{n:06d}" for n in range(self.customers.left.size)]).take(pa.array(lines.customer)),
             pa.array([f"P{n:05d}" for n in range(self.items.launched.size)]).take(pa.array(lines.item)),
@@ -371,20 +388,27 @@ class World:
 
     # --- time and chance --------------------------------------------------------------------------------------------
 
-    def _incident_week(self) -> int:
-        return self.week - self.first_incident_week
-
-    def _strength(self, kind: str, week: int | None = None) -> float:
-        at = self.week if week is None else week
-        return strength_of(self.incidents, kind, at - self.first_incident_week)
+    def _strength(self, kind: WorldKind, week: int | None = None) -> float:
+        return strength_of(kind, (self.week if week is None else week) - self.history_weeks, self.incidents)
 
     def _week_of_year(self) -> int:
-        return (self.begin + timedelta(weeks=self.week)).isocalendar().week
+        return (self.begin + self.week * WEEK).isocalendar().week
 
     def _rng(self, purpose: str) -> np.random.Generator:
         return generator(self.seed, self.week, purpose)
 
 
 def generator(seed: int, week: int, purpose: str) -> np.random.Generator:
-    """A generator of its own for each week and purpose, so that no draw shifts another; crc32 because `hash` is salted."""
+    """Make a generator of its own for each week and purpose, so that no draw shifts another."""
+    # crc32, because `hash` of a text differs from process to process.
     return np.random.default_rng(np.random.SeedSequence([seed, week, zlib.crc32(purpose.encode())]))
+
+
+def _moments(rng: np.random.Generator, shape: tuple[int, ...]) -> Ints:
+    """Draw minutes of a week as busy as shops are: by day, on weekdays."""
+    return 60 * rng.choice(HOUR_OF_WEEK.size, shape, p=HOUR_OF_WEEK) + rng.integers(0, 60, shape)
+
+
+def _describe(category: int, noun: int, colour: int, material: int) -> str:
+    name = list(CATEGORIES)[category]
+    return f"{COLOURS[colour]} {MATERIALS[material]} {CATEGORIES[name].nouns[noun]} {name}"

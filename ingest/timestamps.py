@@ -56,13 +56,11 @@ def date_order_sql(column: str) -> str:
 
 def connect(memory_limit: str = "512MB") -> duckdb.DuckDBPyConnection:
     """Open a private in-memory DuckDB that reads text without an offset as UTC and never reaches for the network."""
-    return duckdb.connect(
-        config={
-            "memory_limit": memory_limit,
-            "TimeZone": "UTC",
-            "autoinstall_known_extensions": "false",
-        }
+    connection = duckdb.connect(
+        config={"memory_limit": memory_limit, "TimeZone": "UTC", "autoinstall_known_extensions": "false"}
     )
+    connection.execute("SET enable_progress_bar = false")  # it would write into a command's output
+    return connection
 
 
 def quoted(column: str) -> str:
@@ -71,8 +69,8 @@ def quoted(column: str) -> str:
 
 
 def _moment_sql(column: str, duckdb_type: str, date_order: DateOrder | None) -> str:
-    if duckdb_type == "TIMESTAMP WITH TIME ZONE":
-        return f"make_timestamp(epoch_us({column}))"
+    if duckdb_type.startswith(("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")):
+        return f"make_timestamp(epoch_us(CAST({column} AS TIMESTAMPTZ)))"
     if duckdb_type.startswith(("TIMESTAMP", "DATE")):
         return f"CAST({column} AS TIMESTAMP)"
     if duckdb_type == "VARCHAR":

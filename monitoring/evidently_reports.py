@@ -18,6 +18,7 @@ from evidently.legacy.core import ColumnType
 from evidently.metrics import MeanValue, ValueDrift
 from evidently.sdk.models import PanelMetric
 from evidently.sdk.panels import line_plot_panel
+from evidently.ui.workspace import Project
 from evidently.ui.workspace import Workspace as EvidentlyWorkspace
 
 from monitoring.psi import psi
@@ -30,7 +31,7 @@ METHOD = "psi_on_reference_quantiles"
 SAMPLE = 5_000
 
 
-def _psi_test(reference: pd.Series, current: pd.Series, kind: ColumnType, threshold: float) -> tuple[float, bool]:
+def _psi_test(reference: pd.Series, current: pd.Series, _kind: ColumnType, threshold: float) -> tuple[float, bool]:
     score = psi(reference, current)
     return score, score >= threshold
 
@@ -110,7 +111,7 @@ class EvidentlyReports:
                 self._workspace.delete_run(project.id, run_id)
         self._workspace.add_run(project.id, run, include_data=False, name=name)
 
-    def _new_project(self):  # noqa: ANN202 - Evidently does not export its Project type
+    def _new_project(self) -> Project:
         project = self._workspace.create_project(
             PROJECT, description="Weekly data and prediction drift of the recommender"
         )

@@ -64,12 +64,16 @@ def settle_week(ws: Workspace, as_of: datetime, answer: Mapping[str, Any] | None
         part = ws.read_part(as_of, "watch") or {}
         action = Action.from_dict(part["action"])
         if action.name != "ask_a_person":
-            decision = _decision(as_of, action, actor="policy", outcome=action.name, snapshot_id=ws.lake.snapshot(as_of).id)
+            decision = _decision(
+                as_of, action, actor="policy", outcome=action.name, snapshot_id=ws.lake.snapshot(as_of).id
+            )
             return _settled(ws, as_of, decision, answer=None)
         choice = (answer or {})["chosen_options"][0]
         user = (answer or {}).get("responded_by_user")
         actor = f"person:{user['name']}" if user else "policy-default"
-        decision = _decision(as_of, action, actor=actor, outcome=ANSWERS[choice], snapshot_id=ws.lake.snapshot(as_of).id)
+        decision = _decision(
+            as_of, action, actor=actor, outcome=ANSWERS[choice], snapshot_id=ws.lake.snapshot(as_of).id
+        )
         return _settled(ws, as_of, decision, answer={"choice": choice, "by": actor})
 
     return ws.once(as_of, "settle", work)
@@ -77,7 +81,10 @@ def settle_week(ws: Workspace, as_of: datetime, answer: Mapping[str, Any] | None
 
 def question(action: Action, as_of: datetime) -> str:
     """What a person is shown when asked: the cause, the reason, the evidence and the choices, as Markdown."""
-    figures = [f"| {e.name} | {_figure(e.value)} | {_figure(e.low)} to {_figure(e.high)} | {e.n or ''} | {e.source} |" for e in action.evidence]
+    figures = [
+        f"| {e.name} | {_figure(e.value)} | {_figure(e.low)} to {_figure(e.high)} | {e.n or ''} | {e.source} |"
+        for e in action.evidence
+    ]
     table = ["| evidence | value | interval | n | source |", "|---|---|---|---|---|", *figures]
     return "\n".join([f"**Week of {as_of:%Y-%m-%d}: {action.cause}.** {action.reason}.", "", *table])
 
@@ -94,12 +101,21 @@ def _gather(ws: Workspace, as_of: datetime) -> tuple[dict[str, Evidence], dict[s
         **_release_evidence(ws, registry, as_of),
     }
     realised = realised_quality(ws, as_of)
-    past = [p["realised"]["ndcg_at_10_all"]["value"] for p in _past(ws, as_of) if p.get("realised") and p["realised"]["ndcg_at_10_all"]]
+    past = [
+        p["realised"]["ndcg_at_10_all"]["value"]
+        for p in _past(ws, as_of)
+        if p.get("realised") and p["realised"]["ndcg_at_10_all"]
+    ]
     evidence |= trailing(past, weeks=HISTORY_WEEKS, source=f"realised quality of the {HISTORY_WEEKS} weeks before")
     if realised:
         figure = realised["ndcg_at_10_all"]
         evidence["realised_ndcg"] = Evidence(
-            "realised_ndcg", figure["value"], f"lists of {realised['week']} against its purchases", realised["users"], figure["low"], figure["high"]
+            "realised_ndcg",
+            figure["value"],
+            f"lists of {realised['week']} against its purchases",
+            realised["users"],
+            figure["low"],
+            figure["high"],
         )
     drift = _drift(ws, as_of)
     return evidence | _drift_evidence(drift), {"realised": realised, "drift": drift}
@@ -180,7 +196,8 @@ def _observed(ws: Workspace, week: datetime) -> pd.DataFrame | None:
 
 def _drift_record(report: DriftReport) -> dict[str, Any]:
     columns = [
-        {"column": c.column, "score": round(c.score, 4), "threshold": c.threshold, "drifted": c.drifted} for c in report.columns
+        {"column": c.column, "score": round(c.score, 4), "threshold": c.threshold, "drifted": c.drifted}
+        for c in report.columns
     ]
     return {
         "report": report.path,
@@ -224,7 +241,12 @@ def _decision(as_of: datetime, action: Action, *, actor: str, outcome: str, snap
 
 def _settled(ws: Workspace, as_of: datetime, decision: Decision, *, answer: dict[str, str] | None) -> dict[str, Any]:
     ws.decisions.record(decision)
-    return {"as_of": f"{as_of:%Y-%m-%d}", "outcome": decision.action, "answer": answer, "decisions": [decision.decision_id]}
+    return {
+        "as_of": f"{as_of:%Y-%m-%d}",
+        "outcome": decision.action,
+        "answer": answer,
+        "decisions": [decision.decision_id],
+    }
 
 
 def _figure(value: object) -> str:

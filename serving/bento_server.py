@@ -25,7 +25,19 @@ def bento_server(home: Path, port: int, *, host: str = "127.0.0.1") -> Iterator[
     Raises PlatformError when it ends or stays silent instead of becoming ready.
     """
     root = Path(__file__).parent.parent
-    command = [sys.executable, "-m", "bentoml", "serve", SERVICE, "--host", host, "--port", str(port), "--working-dir", str(root)]
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        SERVICE,
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--working-dir",
+        str(root),
+    ]
     # A busy neighbour makes several OpenMP threads wait for each other: 25 ms instead of 3 for one ranking.
     environment = {**os.environ, "MLOPS_HOME": str(home), "OMP_NUM_THREADS": "1", "BENTOML_DO_NOT_TRACK": "True"}
     log_path = home / "serving.log"
@@ -47,7 +59,9 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log_path: Path
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise PlatformError(f"The service ended with code {process.returncode} before it was ready. Its last words:\n{_tail(log_path)}")
+            raise PlatformError(
+                f"The service ended with code {process.returncode} before it was ready. Its last words:\n{_tail(log_path)}"
+            )
         try:
             with urllib.request.urlopen(url, timeout=2) as answer:
                 if answer.status == 200:

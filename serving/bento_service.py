@@ -29,7 +29,9 @@ class RecommenderService:
     @bentoml.api(route="/recommend")
     def recommend(
         self,
-        user_id: Annotated[str | int | None, Field(description="The customer; null or unknown gets the default list.")] = None,
+        user_id: Annotated[
+            str | int | None, Field(description="The customer; null or unknown gets the default list.")
+        ] = None,
         k: Annotated[int, Field(ge=1, le=100, description="How many items.")] = 10,
         list: Annotated[Literal["all", "new"], Field(description="All items, or only what was never bought.")] = "all",  # noqa: A002
     ) -> dict[str, Any]:

@@ -30,9 +30,8 @@ class GatePolicy:
     # Simple rules that need no training. A model which does not beat them is not worth its upkeep.
     baselines: tuple[str, ...] = ("popularity_4w", "repeat_x_popularity")
 
-    # Popularity finds 0.10 of what is bought, personal models 0.18 to 0.28; below 0.15 candidate generation is broken.
-    min_recall: float = 0.15
-    # Ten bestsellers for everyone show 0.2 % of the catalogue; below 5 % the model has stopped being personal.
+    # Of the items that ten places for each judged customer could show. Ten bestsellers for everyone show 0.3 %; below
+    # 5 % the model has stopped being personal.
     min_coverage: float = 0.05
 
     # Who must not pay for the average. Each is compared with the champion; for the first model, with the best baseline.
@@ -104,14 +103,16 @@ def clearly_beats_baseline(read: EvidenceReader, policy: GatePolicy) -> Ruling:
 
 
 def recall(read: EvidenceReader, policy: GatePolicy) -> Ruling:
-    value = read.number("recall_at_20_all")
-    return Ruling(value >= policy.min_recall, f"recall@20 {value:.3f}, at least {policy.min_recall:.3f}")
+    """Twenty places must find at least what a simple rule finds; how much that is depends on the shop, not on us."""
+    means = {name: read.interval(f"recall_diff_vs_baseline:{name}")[1] for name in policy.baselines}
+    hardest = min(means, key=lambda name: means[name])
+    return Ruling(means[hardest] >= 0, f"recall@20 {means[hardest]:+.4f} against {hardest}; it may not be below zero")
 
 
 def coverage(read: EvidenceReader, policy: GatePolicy) -> Ruling:
     share = read.number("catalogue_coverage")
     return Ruling(
-        share >= policy.min_coverage, f"{share:.1%} of the catalogue shown, at least {policy.min_coverage:.1%}"
+        share >= policy.min_coverage, f"{share:.1%} of what could be shown is shown, at least {policy.min_coverage:.1%}"
     )
 
 

@@ -44,7 +44,9 @@ class Difference:
     n: int
 
 
-def paired_bootstrap(a: PerUser, b: PerUser, *, seed: int, resamples: int = 1000, confidence: float = 0.95) -> Difference:
+def paired_bootstrap(
+    a: PerUser, b: PerUser, *, seed: int, resamples: int = 1000, confidence: float = 0.95
+) -> Difference:
     """Estimate mean(a - b) over the same customers, with a percentile interval (Efron 1979); needs at least one customer."""
     differences = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     rng = np.random.default_rng(seed)

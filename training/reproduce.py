@@ -46,7 +46,9 @@ def reproduce(ws: Workspace, version: str) -> list[Comparison]:
         store = FeastStore(Path(folder))
         store.apply()
         data = WeekData(ws.lake, store)
-        examples = [_examples(data, datetime.fromisoformat(week), as_of, seed) for week in json.loads(record["label_weeks"])]
+        examples = [
+            _examples(data, datetime.fromisoformat(week), as_of, seed) for week in json.loads(record["label_weeks"])
+        ]
         ranker = fit_ranker([e for e in examples if e is not None], RankerParams(**params), seed=seed)
     original, rows = registry.load(version), np.concatenate([e.features for e in examples if e is not None])[:10_000]
     scores = score_pairs(original, rows), score_pairs(ranker, rows)

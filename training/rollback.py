@@ -12,7 +12,9 @@ from training.weekly import carry_out
 from training.workspace import Workspace
 
 
-def roll_back(ws: Workspace, as_of: datetime, *, to: str | None, reason: str, actor: str, evidence: tuple[Evidence, ...] = ()) -> Decision:
+def roll_back(
+    ws: Workspace, as_of: datetime, *, to: str | None, reason: str, actor: str, evidence: tuple[Evidence, ...] = ()
+) -> Decision:
     """Make `to` (by default the previous version) live again.
 
     Raises RegistryError when there is nothing to go back to, or `to` is not a registered version.
@@ -21,7 +23,9 @@ def roll_back(ws: Workspace, as_of: datetime, *, to: str | None, reason: str, ac
     live = registry.aliases()
     target = to or live.previous
     if target is None:
-        raise RegistryError("There is no previous version to go back to. `mlops status` lists the versions; name one with --to.")
+        raise RegistryError(
+            "There is no previous version to go back to. `mlops status` lists the versions; name one with --to."
+        )
     if target == live.champion:
         raise RegistryError(f"Version {target} is live already; name another one with --to.")
     decision = Decision(
@@ -54,7 +58,9 @@ def roll_back_as_requested(ws: Workspace, as_of: datetime) -> dict[str, Any]:
         else:
             evidence = tuple(Evidence.from_dict(e) for e in action["evidence"])
             actor = answer["by"] if answer else "policy"
-            decision = roll_back(ws, as_of, to=None, reason=f"{action['cause']}: {action['reason']}", actor=actor, evidence=evidence)
+            decision = roll_back(
+                ws, as_of, to=None, reason=f"{action['cause']}: {action['reason']}", actor=actor, evidence=evidence
+            )
         return {"as_of": f"{as_of:%Y-%m-%d}", "decisions": [decision.decision_id], "champion": decision.model_version}
 
     return ws.once(as_of, "rollback", work)

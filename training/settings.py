@@ -30,6 +30,7 @@ class Settings(BaseModel):
     source: Literal["shop", "online-retail", "interactions"] = "shop"
     data: Path | None = None
     encoding: str = "utf-8"
+    date_order: Literal["day-first", "month-first"] | None = None
     purchase_events: tuple[str, ...] = ("purchase",)
     start: date = date(2011, 1, 24)
     """The first Monday on which the loop runs; all that arrived before it is history."""
@@ -104,10 +105,10 @@ def store_settings(settings: Settings) -> None:
     settings.home.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(fresh, indent=2) + "\n")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
-_WORLD = ("source", "data", "encoding", "purchase_events", "start", "seed", "label_weeks", "threads")
+_WORLD = ("source", "data", "encoding", "date_order", "purchase_events", "start", "seed", "label_weeks", "threads")
 
 
 def settings_from_environment() -> Settings:

@@ -79,7 +79,9 @@ class WeekData:
         mondays = pd.date_range(week + WEEK, as_of, freq="7D").to_pydatetime()
         return next((m for m in mondays if week.date() not in self.lake.snapshot(m).missing_weeks), None)
 
-    def examples(self, week: datetime, *, known_at: datetime, seed: int, index: ItemIndex | None = None) -> Examples | None:
+    def examples(
+        self, week: datetime, *, known_at: datetime, seed: int, index: ItemIndex | None = None
+    ) -> Examples | None:
         """The training rows of one label week; None when nobody bought anything, or nothing was known before."""
         bought = self.bought_in(week, known_at=known_at)
         self.ensure_features(week)

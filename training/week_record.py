@@ -7,7 +7,19 @@ from typing import Any
 
 from training.workspace import Workspace
 
-STEPS = ("ingest", "watch", "settle", "rollback", "snapshot", "features", "fit", "evaluate", "judge", "promote", "score")
+STEPS = (
+    "ingest",
+    "watch",
+    "settle",
+    "rollback",
+    "snapshot",
+    "features",
+    "fit",
+    "evaluate",
+    "judge",
+    "promote",
+    "score",
+)
 
 
 def week_record(ws: Workspace, as_of: datetime) -> dict[str, Any]:
@@ -28,7 +40,13 @@ def week_record(ws: Workspace, as_of: datetime) -> dict[str, Any]:
         "metrics": parts["evaluate"].get("metrics"),
         "realised": watch.get("realised"),
         "drift": watch.get("drift"),
-        "action": {**watch["action"], "outcome": parts["settle"].get("outcome"), "answer": parts["settle"].get("answer")} if watch else None,
+        "action": {
+            **watch["action"],
+            "outcome": parts["settle"].get("outcome"),
+            "answer": parts["settle"].get("answer"),
+        }
+        if watch
+        else None,
         "decisions": [d for step in ("settle", "rollback", "promote") for d in parts[step].get("decisions", [])],
         "seconds": {step: part["seconds"] for step, part in parts.items() if "seconds" in part},
     }

@@ -26,19 +26,27 @@ from ingest.open import open_source
 from ingest.source import Source
 from ingest.staging import Reading
 from training.gates import GatePolicy, judge
-from training.judging import BASELINES, CANDIDATE, CHAMPION, FIRST, PREVIOUS, JudgedWeek, judge_week, operating_evidence, quality_evidence
+from training.judging import (
+    CANDIDATE,
+    CHAMPION,
+    FIRST,
+    PREVIOUS,
+    JudgedWeek,
+    judge_week,
+    operating_evidence,
+    quality_evidence,
+)
 from training.lists import UNKNOWN, write_lists
 from training.metrics import paired_bootstrap
 from training.mlflow_registry import MODEL, MlflowRegistry
 from training.plots import quality_plot
 from training.promotion import Aliases, aliases_after
 from training.recommender.baselines import BASELINES as ALL_BASELINES
-from training.recommender.baselines import recommend_by
 from training.recommender.evaluate import MEASURES
 from training.recommender.examples import Examples, load_examples, save_examples
 from training.recommender.index import ITEM_FEATURES, load_index, save_index
 from training.recommender.pair_features import FEATURES
-from training.recommender.rank import Scorer, recommend
+from training.recommender.rank import Scorer, list_items, recommend
 from training.recommender.ranker import RankerParams, fingerprint, fit_ranker, score_pairs
 from training.recommender.states import STATE_COLUMNS
 from training.vocabulary import Decision, Evidence, Verdict
@@ -62,7 +70,10 @@ def ingest_week(ws: Workspace, as_of: datetime) -> dict[str, Any]:
         return {
             "as_of": f"{as_of:%Y-%m-%d}",
             "deliveries": [report.to_dict() for arrived, report in landed if arrived == as_of],
-            "history": {"batches": sum(a < as_of for a, _ in landed), "rows": sum(r.rows_in for a, r in landed if a < as_of)},
+            "history": {
+                "batches": sum(a < as_of for a, _ in landed),
+                "rows": sum(r.rows_in for a, r in landed if a < as_of),
+            },
         }
 
     return ws.once(as_of, "ingest", work)
@@ -93,9 +104,14 @@ def build_features(ws: Workspace, as_of: datetime) -> dict[str, Any]:
         data.ensure_features(as_of)
         index = data.build_index(as_of)
         write_whole(ws.index_path(as_of), partial(save_index, index))
-        built = [week for week in _weeks_to_build(ws, data, as_of) if _build_examples(ws, data, week, as_of)]
+        missing = [w for w in label_weeks(as_of, ws.settings.label_weeks) if not ws.examples_path(w).exists()]
+        built = [week for week in missing if _build_examples(ws, data, week, as_of)]
         data.store.materialise(as_of)
-        return {"as_of": f"{as_of:%Y-%m-%d}", "built": [f"{week:%Y-%m-%d}" for week in built], "service": service_version()}
+        return {
+            "as_of": f"{as_of:%Y-%m-%d}",
+            "built": [f"{week:%Y-%m-%d}" for week in built],
+            "service": service_version(),
+        }
 
     return ws.once(as_of, "features", work)
 
@@ -132,7 +148,9 @@ def evaluate_candidate(ws: Workspace, as_of: datetime) -> dict[str, Any]:
         evidence = _evidence(ws, registry, as_of, candidate["version"], judged)
         figures = {name: float(e.value) for name, e in evidence.items() if isinstance(e.value, (int, float))}
         plots = {"quality.png": quality_plot(metrics)} if metrics else {}
-        registry.log_evaluation(candidate["run_id"], figures, {"evidence.json": {n: e.to_dict() for n, e in evidence.items()}}, plots)
+        registry.log_evaluation(
+            candidate["run_id"], figures, {"evidence.json": {n: e.to_dict() for n, e in evidence.items()}}, plots
+        )
         return {**reference, "evidence": {name: e.to_dict() for name, e in evidence.items()}, "metrics": metrics}
 
     return ws.once(as_of, "evaluate", work)
@@ -158,7 +176,12 @@ def promote_or_refuse(ws: Workspace, as_of: datetime) -> dict[str, Any]:
     def work() -> dict[str, Any]:
         decision = ws.decisions.record(_decision(ws, as_of))
         live = carry_out(ws)
-        return {"as_of": f"{as_of:%Y-%m-%d}", "decisions": [decision.decision_id], "champion": live.champion, "previous": live.previous}
+        return {
+            "as_of": f"{as_of:%Y-%m-%d}",
+            "decisions": [decision.decision_id],
+            "champion": live.champion,
+            "previous": live.previous,
+        }
 
     return ws.once(as_of, "promote", work)
 
@@ -173,7 +196,7 @@ def score_week(ws: Workspace, as_of: datetime) -> dict[str, Any]:
         if champion:
             lists, version = recommend(scorer(registry, champion), states, index), champion
         else:
-            lists = recommend_by(ALL_BASELINES[STAND_IN](data.purchases(as_of).to_pandas(), index), states, index)
+            lists = list_items(ALL_BASELINES[STAND_IN](data.purchases(as_of).to_pandas(), index), states, index)
             version = f"baseline:{STAND_IN}"
         rows = write_lists(lists, version, ws.recommendations_path(as_of))
         return {"as_of": f"{as_of:%Y-%m-%d}", "version": version, "users": states.size - 1, "rows": rows}
@@ -185,7 +208,13 @@ def open_settings_source(ws: Workspace) -> Source:
     """The source that the workspace's settings name."""
     s = ws.settings
     return open_source(
-        s.source, s.data, s.seed, start=s.start, staging=s.home / "staging", reading=Reading(encoding=s.encoding), purchase_events=s.purchase_events
+        s.source,
+        s.data,
+        s.seed,
+        start=s.start,
+        staging=s.home / "staging",
+        reading=Reading(encoding=s.encoding, date_order=s.date_order),
+        purchase_events=s.purchase_events,
     )
 
 
@@ -212,7 +241,12 @@ def compared_versions(ws: Workspace, registry: MlflowRegistry, candidate: str | 
     """The versions worth comparing on a week, by role: candidate, champion, previous, and the first ever promoted."""
     live = registry.aliases()
     promoted = [d.model_version for d in ws.decisions.read() if d.kind == "promotion"]
-    roles = {CANDIDATE: candidate, CHAMPION: live.champion, PREVIOUS: live.previous, FIRST: promoted[0] if promoted else None}
+    roles = {
+        CANDIDATE: candidate,
+        CHAMPION: live.champion,
+        PREVIOUS: live.previous,
+        FIRST: promoted[0] if promoted else None,
+    }
     return {role: version for role, version in roles.items() if version}
 
 
@@ -253,11 +287,6 @@ def _part(ws: Workspace, as_of: datetime, step: str) -> dict[str, Any]:
     return part
 
 
-def _weeks_to_build(ws: Workspace, data: WeekData, as_of: datetime) -> list[datetime]:
-    """Label weeks without examples, of this Monday's candidate."""
-    return [week for week in label_weeks(as_of, ws.settings.label_weeks) if not ws.examples_path(week).exists()]
-
-
 def _build_examples(ws: Workspace, data: WeekData, week: datetime, as_of: datetime) -> bool:
     known_at = data.labels_known(week, as_of)
     path = ws.index_path(week)
@@ -286,17 +315,31 @@ def _fit_and_register(ws: Workspace, as_of: datetime, examples: list[Examples]) 
         rows = sum(len(e.bought) for e in examples)
         metrics = {"training_rows": float(rows), "training_positives": float(sum(e.bought.sum() for e in examples))}
         found = registry.register(
-            ranker, feature_names=FEATURES, params=asdict(params), metrics=metrics, tags=tags, run_name=f"week {record['as_of']}"
+            ranker,
+            feature_names=FEATURES,
+            params=asdict(params),
+            metrics=metrics,
+            tags=tags,
+            run_name=f"week {record['as_of']}",
         )
-    return {"version": found.version, "run_id": found.run_id, "fingerprint": found.tags["fingerprint"], "label_weeks": len(examples)}
+    return {
+        "version": found.version,
+        "run_id": found.run_id,
+        "fingerprint": found.tags["fingerprint"],
+        "label_weeks": len(examples),
+    }
 
 
-def _evidence(ws: Workspace, registry: MlflowRegistry, as_of: datetime, version: str, judged: JudgedWeek | None) -> dict[str, Evidence]:
+def _evidence(
+    ws: Workspace, registry: MlflowRegistry, as_of: datetime, version: str, judged: JudgedWeek | None
+) -> dict[str, Evidence]:
     snapshot = _part(ws, as_of, "snapshot")
     found = {
         "contract_state": Evidence("contract_state", snapshot["contract"]["state"], f"lake at {as_of:%Y-%m-%d}"),
         # From the newest arrival in the snapshot to now: a skipped delivery makes it older than a week.
-        "snapshot_age_days": Evidence("snapshot_age_days", _snapshot_age_days(ws, as_of), f"snapshot {snapshot['snapshot']['id'][:12]}"),
+        "snapshot_age_days": Evidence(
+            "snapshot_age_days", _snapshot_age_days(ws, as_of), f"snapshot {snapshot['snapshot']['id'][:12]}"
+        ),
     }
     if judged is None:
         return found
@@ -325,7 +368,11 @@ def _decision(ws: Workspace, as_of: datetime) -> Decision:
     if fit["candidate"] is None:
         return Decision(**common, kind="training_held", subject=MODEL, action="hold", reason=fit["held"])
     verdict, version = Verdict.from_dict(verdict_part["verdict"]), fit["candidate"]["version"]
-    common |= {"subject": f"{MODEL} version {version}", "run_id": fit["candidate"]["run_id"], "evidence": _all_evidence(verdict)}
+    common |= {
+        "subject": f"{MODEL} version {version}",
+        "run_id": fit["candidate"]["run_id"],
+        "evidence": _all_evidence(verdict),
+    }
     if verdict.outcome == "promote":
         return Decision(**common, kind="promotion", action="promote", reason="every gate passed", model_version=version)
     reasons = "; ".join(f"{gate.gate}: {gate.reason}" for gate in verdict.refusals)
@@ -341,7 +388,9 @@ def git_commit() -> str:
     folder = Path(__file__).parent
     commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain"])
     try:
-        commit, changes = (subprocess.run(c, cwd=folder, capture_output=True, text=True, check=True).stdout.strip() for c in commands)
+        commit, changes = (
+            subprocess.run(c, cwd=folder, capture_output=True, text=True, check=True).stdout.strip() for c in commands
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{commit}-dirty" if changes else commit

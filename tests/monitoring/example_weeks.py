@@ -211,7 +211,7 @@ def _gate_evidence(models: dict[str, Any], users: int, chance: random.Random) ->
         Evidence("contract_state", "accepted", "snapshot"),
         Evidence("snapshot_age_days", 0, "snapshot"),
         Evidence("users_judged", users, "fresh week", n=users),
-        Evidence("recall_at_20_all", models["candidate"]["recall_at_20_all"], "fresh week", n=users),
+        *(difference(f"recall_diff_vs_baseline:{b}", b, 0.01, users) for b in ("popularity_4w", "repeat_x_popularity")),
         Evidence("catalogue_coverage", round(chance.uniform(0.3, 0.36), 4), "fresh week", n=users),
         Evidence("train_serve_max_abs_diff", 2.1e-8, "offline against online features", n=50),
         Evidence("scoring_ms_per_user", round(chance.uniform(2.6, 3.4), 3), "one customer at a time", n=20),

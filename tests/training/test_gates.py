@@ -32,7 +32,8 @@ GOOD = {
         figure("ndcg_diff_vs_baseline:repeat_x_popularity", 0.020, 0.007, 0.033),
         figure("ndcg_new_diff_vs_baseline:popularity_4w", 0.050, 0.030, 0.070),
         figure("ndcg_new_diff_vs_baseline:repeat_x_popularity", 0.052, 0.030, 0.074),
-        figure("recall_at_20_all", 0.28),
+        figure("recall_diff_vs_baseline:popularity_4w", 0.180, 0.160, 0.200),
+        figure("recall_diff_vs_baseline:repeat_x_popularity", 0.020, 0.005, 0.035),
         figure("catalogue_coverage", 0.35),
         figure("slice_ndcg_diff:new_customers", 0.002, -0.030, 0.034, n=41),
         figure("slice_ndcg_diff:home_country", 0.001, -0.007, 0.009, n=270),
@@ -46,6 +47,7 @@ GOOD = {
 }
 
 BASELINE, NEW = "ndcg_diff_vs_baseline:repeat_x_popularity", "ndcg_new_diff_vs_baseline:repeat_x_popularity"
+RECALL = "recall_diff_vs_baseline:repeat_x_popularity"
 HEAVY = "slice_ndcg_diff:heavy_buyers"
 
 #   gate                 just passing                                       just failing
@@ -66,7 +68,7 @@ POLICY_TABLE = [
     ),
     ("beats_baseline", [figure(BASELINE, 0.0, -0.013, 0.013)], [figure(BASELINE, -0.0001, -0.013, 0.013)]),
     ("new_item_quality", [figure(NEW, 0.0, -0.02, 0.02)], [figure(NEW, -0.0001, -0.02, 0.02)]),
-    ("recall", [figure("recall_at_20_all", 0.15)], [figure("recall_at_20_all", 0.149)]),
+    ("recall", [figure(RECALL, 0.0, -0.02, 0.02)], [figure(RECALL, -0.0001, -0.02, 0.02)]),
     ("coverage", [figure("catalogue_coverage", 0.05)], [figure("catalogue_coverage", 0.049)]),
     (
         "slices",  # material, but it may be chance
@@ -159,16 +161,16 @@ def test_a_thin_slice_is_named_though_it_is_not_judged() -> None:
 @pytest.mark.parametrize(
     "malformed",
     [
-        figure("recall_at_20_all", "0.28"),
-        figure("recall_at_20_all", True),
-        figure("recall_at_20_all", math.inf),
+        figure("users_judged", "300"),
+        figure("users_judged", True),
+        figure("users_judged", math.inf),
         figure("ndcg_diff_vs_champion", 0.02, 0.03, 0.04),
         "not evidence at all",
     ],
 )
 def test_malformed_evidence_is_a_refusal_and_not_a_crash(malformed: Any) -> None:
     """A gate that cannot read its figure, or breaks on it, refuses; the other gates are still judged."""
-    name = malformed.name if isinstance(malformed, Evidence) else "recall_at_20_all"
+    name = malformed.name if isinstance(malformed, Evidence) else "users_judged"
     verdict = judge({**GOOD, name: malformed}, POLICY, first_model=False)
     assert verdict.outcome == "refuse"
     assert len(verdict.gates) == len(GATES)

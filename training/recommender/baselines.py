@@ -10,19 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array, diags_array
 
-from training.recommender.candidates import batch_size, repeat_plane
-from training.recommender.index import FloatArray, ItemIndex, customer_items, fit_ease, nearest, number_lines
-from training.recommender.rank import rank_plane, ranking_rows
+from training.recommender.candidates import repeat_plane
+from training.recommender.index import FloatArray, ItemIndex, fit_ease, nearest, number_lines
+from training.recommender.rank import Plane
 from training.recommender.states import UserStates
 
-Plane = Callable[[UserStates], FloatArray]
 Baseline = Callable[[pd.DataFrame, ItemIndex], Plane]
-
-
-def recommend_by(plane: Plane, states: UserStates, index: ItemIndex, *, k: int = 20) -> pd.DataFrame:
-    """List k items per customer and scope, in the same rows as `recommend`."""
-    batches = states.batches(batch_size(index))
-    return pd.concat([ranking_rows(batch, index, rank_plane(plane(batch), batch, index, k=k)) for batch in batches], ignore_index=True)
 
 
 def popularity_all_time(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
@@ -40,7 +33,7 @@ def repeat_x_popularity(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
 
 def item_knn(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
     """Compare items by the cosine of their buyers (Sarwar et al. 2001, doi 10.1145/371920.372071)."""
-    bought = customer_items(number_lines(purchases, index.item_ids, index.as_of), index.size)
+    bought = _purchase_counts(purchases, index).sign()
     norm = diags_array(1 / np.sqrt(np.maximum(bought.sum(axis=0), 1)))
     scaled = (bought @ norm).astype(np.float32).tocsr()
     similar = nearest(scaled.T.tocsr(), scaled)
@@ -48,7 +41,7 @@ def item_knn(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
 
 
 def ease_all_time(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
-    similar = fit_ease(number_lines(purchases, index.item_ids, index.as_of), index.size)
+    similar = fit_ease(_purchase_counts(purchases, index).sign(), l2=200)
     return lambda states: (_bought(states, index) @ similar).toarray()
 
 
@@ -60,7 +53,7 @@ def als(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
     """Factorise purchase counts (Hu, Koren and Volinsky 2008, doi 10.1109/ICDM.2008.22), times popularity ^ .3."""
     from implicit.cpu.als import AlternatingLeastSquares  # a development dependency, needed by the bench alone
 
-    counts = customer_items(number_lines(purchases, index.item_ids, index.as_of), index.size)
+    counts = _purchase_counts(purchases, index)
     model = AlternatingLeastSquares(factors=64, regularization=0.05, iterations=15, num_threads=2, random_state=0)
     model.fit(counts, show_progress=False)
     popularity = index.popularity**0.3
@@ -81,6 +74,13 @@ BASELINES: Mapping[str, Baseline] = {
     "covisitation": covisitation,
     "repeat_x_popularity": repeat_x_popularity,
 }
+
+
+def _purchase_counts(purchases: pd.DataFrame, index: ItemIndex) -> csr_array:
+    lines = number_lines(purchases, index.item_ids, index.as_of)
+    counts = csr_array((np.ones(len(lines.user), np.float32), (lines.user, lines.item)), shape=(lines.user.max(initial=-1) + 1, index.size))
+    counts.sum_duplicates()
+    return counts
 
 
 def _bought(states: UserStates, index: ItemIndex) -> csr_array:

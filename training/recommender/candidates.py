@@ -63,16 +63,19 @@ def find_candidates(states: UserStates, index: ItemIndex, *, dropped: frozenset[
 
 def source_planes(states: UserStates, index: ItemIndex) -> dict[str, FloatArray]:
     """Score every item for every customer by each pair source: customers x items."""
-    weights = states.past("history_weight")
-    recent = states.matrix(weights, index.size)
-    bought = states.matrix(np.ones_like(weights), index.size)
-    repeat = states.matrix(weights * index.popularity[states.items] ** REPEAT_POWER, index.size)
+    recent = states.matrix(states.past("history_weight"), index.size)
     return {
-        "repeat": repeat.toarray(),
+        "repeat": repeat_plane(states, index),
         "covisited": (recent @ index.covisited).toarray(),
-        "ease": (bought @ index.ease).toarray(),
+        "ease": (recent @ index.ease).toarray(),
         "text": (recent @ index.text).toarray(),
     }
+
+
+def repeat_plane(states: UserStates, index: ItemIndex) -> FloatArray:
+    """Score what the customer bought before: the more, the more recently, and the more others buy it now."""
+    popularity = index.feature("item_purchases_4w")[states.items] ** REPEAT_POWER
+    return states.matrix(states.past("history_weight") * popularity, index.size).toarray()
 
 
 def item_sources(index: ItemIndex) -> dict[str, IntArray]:

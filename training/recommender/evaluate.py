@@ -37,7 +37,8 @@ def _measure_scope(lists: pd.DataFrame, relevant: pd.DataFrame, users: pd.Index,
         },
         index=users,
     )
-    return figures.where(counts[:, None] > 0)
+    figures.loc[counts == 0] = np.nan
+    return figures
 
 
 def _pairs(purchases: pd.DataFrame) -> pd.DataFrame:

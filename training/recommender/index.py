@@ -31,9 +31,9 @@ ABSENT = np.float32(-1)  # no feature is negative, so trees tell it apart, and n
 MAX_ITEMS = 20_000  # live catalogue; beyond it the items that sold longest ago are dropped
 MAX_EASE_ITEMS = 5_000  # EASE inverts a dense matrix: 100 MB and about 3 s at this size, growing with the cube
 NEIGHBOURS = 100  # kept per item and similarity; scores beyond are noise
-EASE_DAYS = 182  # older baskets describe another assortment
-EASE_L2 = 200.0
-COVISIT_HALF_LIFE_DAYS = 56
+EASE_L2 = 4.0
+COVISIT_SHRINKAGE = np.float32(0.5)
+BASKET_HALF_LIFE_DAYS = 56
 POPULARITY_HALF_LIFE_DAYS = 14
 BLOCK_CELLS = 4_000_000  # dense cells held at once while sparsifying: 16 MB in float32
 
@@ -73,15 +73,15 @@ def build_index(purchases: pd.DataFrame, item_features: pd.DataFrame, as_of: dat
     """
     catalogue = _live_catalogue(item_features)
     item_ids = catalogue["item_id"].to_numpy(dtype=np.str_)
-    lines = _numbered_lines(purchases, item_ids, as_of)
-    popularity = np.bincount(lines.item, _decay(lines.day, POPULARITY_HALF_LIFE_DAYS), minlength=len(item_ids)).astype(np.float32)
+    lines = number_lines(purchases, item_ids, as_of)
+    baskets = recent_baskets(lines, len(item_ids))
     return ItemIndex(
         as_of=as_of,
         item_ids=item_ids,
-        features=catalogue[list(ITEM_FEATURES)].fillna(ABSENT).to_numpy(dtype=np.float32),
-        popularity=popularity,
-        covisited=_covisited(lines, len(item_ids)),
-        ease=_ease(lines, len(item_ids)),
+        features=catalogue[list(ITEM_FEATURES)].astype(np.float32).fillna(ABSENT).to_numpy(dtype=np.float32),
+        popularity=np.bincount(lines.item, _decay(lines.day, POPULARITY_HALF_LIFE_DAYS), minlength=len(item_ids)).astype(np.float32),
+        covisited=_covisited(baskets),
+        ease=fit_ease(baskets, EASE_L2),
         text=_text_similarity(catalogue["item_text"]),
     )
 
@@ -122,49 +122,47 @@ def load_index(path: Path) -> ItemIndex:
 
 
 @dataclass(frozen=True, eq=False)
-class _Lines:
-    """Purchases as numbers: one entry per customer, item and day."""
+class Lines:
+    """Purchases as numbers: one entry per customer, item and day; day 0 is the last 24 hours."""
 
     user: IntArray
     item: IntArray
     day: IntArray
 
 
-def _live_catalogue(item_features: pd.DataFrame) -> pd.DataFrame:
-    by_recency = item_features.sort_values(["item_days_since_last", "item_purchases", "item_id"], ascending=[True, False, True])
-    return by_recency.head(MAX_ITEMS).sort_values("item_id", ignore_index=True)
-
-
-def _numbered_lines(purchases: pd.DataFrame, item_ids: npt.NDArray[np.str_], as_of: datetime) -> _Lines:
+def number_lines(purchases: pd.DataFrame, item_ids: npt.NDArray[np.str_], as_of: datetime) -> Lines:
+    """Replace the ids of purchases before `as_of` by numbers; items outside `item_ids` are left out."""
     known = purchases[purchases["event_time"] < as_of]
     user, _ = pd.factorize(known["user_id"], sort=True)
     item = pd.Index(item_ids.astype(object)).get_indexer(pd.Index(known["item_id"].astype(object)))
     day = (pd.Timestamp(as_of) - known["event_time"] - pd.Timedelta(1, "us")).dt.days.to_numpy()
     lines = pd.DataFrame({"user": user, "item": item, "day": day})[item >= 0].drop_duplicates().sort_values(["user", "day", "item"])
-    return _Lines(*(lines[name].to_numpy(np.int32) for name in ("user", "item", "day")))
+    return Lines(*(lines[name].to_numpy(np.int32) for name in ("user", "item", "day")))
 
 
-def _decay(days: IntArray, half_life_days: float) -> FloatArray:
-    return np.exp2(-days / half_life_days).astype(np.float32)
+def recent_baskets(lines: Lines, size: int) -> csr_array:
+    """Lay out what each customer bought in each week, baskets x items, so that B.T @ B adds up pairs bought together.
+
+    Old baskets count less, and each basket counts once however large it is: a wholesaler's 200 lines say little about any one pair.
+    """
+    week = lines.day // 7
+    rows, _ = pd.factorize(lines.user.astype(np.int64) * (int(week.max(initial=0)) + 1) + week)
+    weights = np.sqrt(_decay(week * 7, BASKET_HALF_LIFE_DAYS) / np.bincount(rows)[rows] if len(rows) else np.empty(0))
+    baskets = csr_array((weights.astype(np.float32), (rows, lines.item)), shape=(rows.max(initial=-1) + 1, size))
+    baskets.sum_duplicates()
+    return baskets
 
 
-def _covisited(lines: _Lines, size: int) -> csr_array:
-    """Score pairs of items by customers who bought both, old purchases counting less, damped by what both sell."""
-    weights = _customer_items(lines, _decay(lines.day, COVISIT_HALF_LIFE_DAYS), size)
-    norm = np.sqrt(np.asarray(weights.sum(axis=0)).ravel())
-    scaled = weights @ diags_array(1 / np.maximum(norm, 1e-6)).astype(np.float32)
-    return _nearest(scaled.T.tocsr(), scaled.tocsr())
-
-
-def _ease(lines: _Lines, size: int) -> csr_array:
-    """Fit EASE (Steck 2019, doi 10.1145/3308558.3313710) on recent purchases of the most active items."""
-    recent = lines.day < EASE_DAYS
-    counts = np.bincount(lines.item[recent], minlength=size)
-    active = np.sort(np.argsort(-counts, kind="stable")[: min(MAX_EASE_ITEMS, np.count_nonzero(counts))])
-    bought = _customer_items(_Lines(lines.user[recent], lines.item[recent], lines.day[recent]), None, size)[:, active]
+def fit_ease(baskets: csr_array, l2: float) -> csr_array:
+    """Fit EASE (Steck 2019, doi 10.1145/3308558.3313710) on the items with most weight in `baskets`."""
+    size = baskets.shape[1]
+    weight = np.asarray(baskets.multiply(baskets).sum(axis=0)).ravel()
+    active = np.sort(np.argsort(-weight, kind="stable")[: min(MAX_EASE_ITEMS, np.count_nonzero(weight))])
     if not active.size:
         return csr_array((size, size), dtype=np.float32)
-    gram = (bought.T @ bought).toarray() + EASE_L2 * np.eye(len(active), dtype=np.float32)
+    columns = baskets[:, active]
+    gram = (columns.T @ columns).toarray()
+    gram[np.diag_indices_from(gram)] += np.float32(l2)
     factor, _ = lapack.spotrf(gram)
     upper, _ = lapack.spotri(factor)
     inverse = np.triu(upper) + np.triu(upper, 1).T
@@ -173,27 +171,7 @@ def _ease(lines: _Lines, size: int) -> csr_array:
     return _spread(_keep_largest(weights), active, size)
 
 
-def _text_similarity(texts: pd.Series) -> csr_array:
-    """Compare items by the words of their names: the only thing known about an item that nobody has bought yet."""
-    filled = texts.fillna("").astype(str)
-    if not filled.str.contains(r"\w\w").any():
-        return csr_array((len(texts), len(texts)), dtype=np.float32)
-    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=50_000, dtype=np.float32).fit_transform(filled)
-    words = csr_array(words)
-    return _nearest(words, words.T.tocsr())
-
-
-def _customer_items(lines: _Lines, weights: FloatArray | None, size: int) -> csr_array:
-    """Sum weights per customer and item; without weights, 1 for each pair."""
-    values = np.ones(len(lines.user), np.float32) if weights is None else weights
-    matrix = csr_array((values, (lines.user, lines.item)), shape=(lines.user.max(initial=-1) + 1, size))
-    matrix.sum_duplicates()
-    if weights is None:
-        matrix.data[:] = 1
-    return matrix
-
-
-def _nearest(left: csr_array, right: csr_array) -> csr_array:
+def nearest(left: csr_array, right: csr_array) -> csr_array:
     """Keep the largest entries of each row of left @ right, without the diagonal, a block of rows at a time."""
     size = left.shape[0]
     rows = max(1, BLOCK_CELLS // max(1, size))
@@ -206,6 +184,32 @@ def _nearest(left: csr_array, right: csr_array) -> csr_array:
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     data, indices = (np.concatenate([getattr(block, name) for block in blocks]) for name in ("data", "indices"))
     return csr_array((data, indices, indptr), shape=(size, size))
+
+
+def _live_catalogue(item_features: pd.DataFrame) -> pd.DataFrame:
+    by_recency = item_features.sort_values(["item_days_since_last", "item_purchases", "item_id"], ascending=[True, False, True])
+    return by_recency.head(MAX_ITEMS).sort_values("item_id", ignore_index=True)
+
+
+def _decay(days: IntArray, half_life_days: float) -> FloatArray:
+    return np.exp2(-days / half_life_days).astype(np.float32)
+
+
+def _covisited(baskets: csr_array) -> csr_array:
+    """Compare items by the cosine of the baskets that hold them, shrunk where few do."""
+    norm = np.sqrt(np.asarray(baskets.multiply(baskets).sum(axis=0)).ravel()) + COVISIT_SHRINKAGE
+    scaled = csr_array(baskets @ diags_array(1 / norm).astype(np.float32))
+    return nearest(csr_array(scaled.T), scaled)
+
+
+def _text_similarity(texts: pd.Series) -> csr_array:
+    """Compare items by the words of their names: the only thing known about an item that nobody has bought yet."""
+    filled = texts.fillna("").astype(str)
+    if not filled.str.contains(r"\w\w").any():
+        return csr_array((len(texts), len(texts)), dtype=np.float32)
+    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=50_000, dtype=np.float32).fit_transform(filled)
+    words = csr_array(words)
+    return nearest(words, csr_array(words.T))
 
 
 def _keep_largest(dense: FloatArray) -> csr_array:

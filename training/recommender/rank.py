@@ -4,15 +4,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from training.recommender.candidates import Candidates, batch_size, find_candidates
+from training.recommender.candidates import batch_size, find_candidates
 from training.recommender.index import FloatArray, IntArray, ItemIndex
 from training.recommender.pair_features import pair_features
 from training.recommender.states import UserStates
 
 Scorer = Callable[[FloatArray], FloatArray]  # pairs x features -> one score a pair
+
+Plane = Callable[[UserStates], FloatArray]  # customers -> customers x items
 
 SCOPES = ("all", "new")  # everything, and only what the customer never bought
 
@@ -27,26 +28,30 @@ class Ranking:
 
 def recommend(score: Scorer, states: UserStates, index: ItemIndex, *, k: int = 20) -> pd.DataFrame:
     """List k items per customer and scope as rows (user_id, scope, rank from 1, item_id, score)."""
-    frames = [_as_rows(batch, index, rank_customers(score, batch, index, k=k)) for batch in states.batches(batch_size(index))]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["user_id", "scope", "rank", "item_id", "score"])
+    return list_items(lambda batch: score_catalogue(score, batch, index), states, index, k=k)
 
 
-def rank_customers(score: Scorer, states: UserStates, index: ItemIndex, *, k: int = 20) -> Ranking:
-    """Rank one batch of customers; an unknown customer is an empty state through the same code."""
+def list_items(plane: Plane, states: UserStates, index: ItemIndex, *, k: int = 20) -> pd.DataFrame:
+    """List the best items by any scorer of whole planes, a bounded batch of customers at a time."""
+    frames = [_as_rows(batch, index, rank_plane(plane(batch), batch, index, k=k)) for batch in states.batches(batch_size(index))]
+    return pd.concat(frames, ignore_index=True)
+
+
+def score_catalogue(score: Scorer, states: UserStates, index: ItemIndex) -> FloatArray:
+    """Lay the scores of the candidates out as customers x items, 0 elsewhere; an unknown customer is an empty state through the same code."""
     candidates = find_candidates(states, index)
-    return rank_candidates(score(pair_features(states, index, candidates)), candidates, states, index, k=k)
+    plane = np.zeros((states.size, index.size), np.float32)
+    plane[candidates.users, candidates.items] = score(pair_features(states, index, candidates))
+    return plane
 
 
-def rank_candidates(scores: FloatArray, candidates: Candidates, states: UserStates, index: ItemIndex, *, k: int = 20) -> Ranking:
-    """Order scored candidates, then fill up with popular items; ties go to the smaller item number."""
-    plane = np.full((states.size, index.size), -np.inf, np.float32)
-    # Below every candidate (scores are probabilities), the rest of the catalogue in order of popularity.
-    filler = np.argsort(np.argsort(-index.popularity, kind="stable"), kind="stable").astype(np.float32)
-    plane[:] = -1 - filler
-    plane[candidates.users, candidates.items] = scores
-    everything = _best(plane, k)
-    plane[states.owners(), states.items] = -np.inf
-    unbought = _best(plane, k)
+def rank_plane(plane: FloatArray, states: UserStates, index: ItemIndex, *, k: int = 20) -> Ranking:
+    """Order what scores above 0, then fill up with popular items; ties go to the smaller item number."""
+    unpopularity = np.argsort(np.argsort(-index.popularity, kind="stable"), kind="stable").astype(np.float32)
+    filled = np.where(plane > 0, plane, -unpopularity)
+    everything = _best(filled, k)
+    filled[states.owners(), states.items] = -np.inf
+    unbought = _best(filled, k)
     return Ranking(*({"all": part, "new": other} for part, other in zip(everything, unbought, strict=True)))
 
 
@@ -78,9 +83,3 @@ def _scope_rows(states: UserStates, index: ItemIndex, ranking: Ranking) -> Itera
                 "score": ranking.scores[scope][users, places],
             }
         )
-
-
-def truth_of(states: UserStates, purchases: pd.DataFrame) -> list[npt.NDArray[np.object_]]:
-    """List what each customer bought."""
-    bought = purchases.groupby("user_id")["item_id"].unique()
-    return [bought.get(user_id, np.empty(0, object)) for user_id in states.user_ids]
