@@ -115,10 +115,7 @@ class EvidentlyReports:
         project = self._workspace.create_project(
             PROJECT, description="Weekly data and prediction drift of the recommender"
         )
-        for title, metric, key in (
-            ("Drift score by column", "ValueDrift", "value"),
-            ("Mean by column", "MeanValue", "value"),
-        ):
+        for title, metric in (("Drift score by column", "ValueDrift"), ("Mean by column", "MeanValue")):
             values = [PanelMetric(legend="{{column}}", metric=metric)]
             project.dashboard.add_panel(line_plot_panel(title, values=values), tab="Drift")
         return project

@@ -61,19 +61,18 @@ def ingest_week(ws: Workspace, as_of: datetime) -> dict[str, Any]:
     """Take in all that arrived up to this Monday, each delivery once and in the order of arrival."""
 
     def work() -> dict[str, Any]:
-        source = open_settings_source(ws)
-        landed = []
-        for arrived in (a for a in source.arrivals() if a <= as_of):
-            for delivery in source.deliveries(arrived):
-                report = ws.lake.ingest(delivery, source.contract)
-                landed.append((arrived, report))
+        source, done = open_settings_source(ws), [week for week in ws.weeks_done("ingest") if week < as_of]
+        reports = [
+            ws.lake.ingest(delivery, source.contract)
+            for arrived in source.arrivals()
+            if arrived <= as_of and (not done or arrived > done[-1])
+            for delivery in source.deliveries(arrived)
+        ]
+        history = [report for report in reports if report.arrived < as_of]
         return {
             "as_of": f"{as_of:%Y-%m-%d}",
-            "deliveries": [report.to_dict() for arrived, report in landed if arrived == as_of],
-            "history": {
-                "batches": sum(a < as_of for a, _ in landed),
-                "rows": sum(r.rows_in for a, r in landed if a < as_of),
-            },
+            "deliveries": [report.to_dict() for report in reports if report.arrived == as_of],
+            "history": {"batches": len(history), "rows": sum(report.rows_in for report in history)},
         }
 
     return ws.once(as_of, "ingest", work)
