@@ -60,6 +60,7 @@ def replay(
     label_weeks: Annotated[
         int | None, typer.Option(min=1, help="Weeks of labels to learn from; default 12 for shop, else 26.")
     ] = None,
+    scale: Annotated[int, typer.Option(min=1, help="Of the simulated shop: how many times the rows.")] = 1,
     encoding: Annotated[str, typer.Option(help="Encoding of CSV files, for example latin-1.")] = "utf-8",
     date_order: Annotated[
         str | None,
@@ -74,7 +75,8 @@ def replay(
     from training.settings import build_settings
 
     given: dict[str, Any] = {
-        "source": source, "data": data_path(source, data), "start": start.date(), "seed": seed, "encoding": encoding, "date_order": date_order,
+        "source": source, "data": data_path(source, data), "start": start.date(), "seed": seed, "scale": scale,
+        "encoding": encoding, "date_order": date_order,
         "label_weeks": label_weeks or (12 if source == "shop" else 26),
         "purchase_events": tuple(e.strip() for e in purchase_events.split(",")),
     }  # fmt: skip
@@ -324,6 +326,28 @@ def data_fetch(
     console.print(
         f"{path}   next: mlops replay --source online-retail --data {path} --start 2011-01-24 --weeks 18 --out runs/retail"
     )
+
+
+@bench_app.command("week")
+def bench_week(
+    scales: Annotated[str, typer.Option(help="Sizes of the shop to compare, comma-separated.")] = "1,4,16",
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """What an ordinary week costs, by step, as the rows grow."""
+    from dags.growth import measure_growth
+
+    costs = measure_growth([int(s) for s in scales.split(",")])
+    if as_json:
+        print(
+            json.dumps([{"scale": c.scale, "rows": c.rows, "seconds": c.seconds, "peak_mb": c.peak_mb} for c in costs])
+        )
+        return
+    steps = [step for step in costs[0].seconds if max(c.seconds.get(step, 0) for c in costs) >= 0.1]
+    table = Table("rows in the lake", *steps, "all", "peak MB", title="Seconds of one week, by step")
+    for c in costs:
+        cells = [f"{c.seconds.get(step, 0):.1f}" for step in steps]
+        table.add_row(f"{c.rows:,}", *cells, f"{c.total_s:.1f}", f"{c.peak_mb:,.0f}")
+    console.print(table)
 
 
 def open_workspace(directory: Path) -> Any:

@@ -22,6 +22,7 @@ def open_source(
     seed: int = 0,
     *,
     start: date = SHOP_START,
+    scale: int = 1,
     staging: Path = Path("runs/staging"),
     reading: Reading = PLAIN,
     purchase_events: Collection[str] = (PURCHASE,),
@@ -32,7 +33,7 @@ def open_source(
     if name == "shop":
         from ingest.shop import Shop  # late: a real log needs no simulator
 
-        return Shop(seed, start, weeks=SHOP_WEEKS)
+        return Shop(seed, start, weeks=SHOP_WEEKS, rows_scale=scale)
     if data is None:
         raise SourceError(f"The source {name} reads files: say where they are with --data.")
     if name == "online-retail":

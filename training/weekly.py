@@ -211,6 +211,7 @@ def open_settings_source(ws: Workspace) -> Source:
         s.data,
         s.seed,
         start=s.start,
+        scale=s.scale,
         staging=s.home / "staging",
         reading=Reading(encoding=s.encoding, date_order=s.date_order),
         purchase_events=s.purchase_events,

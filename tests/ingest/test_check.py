@@ -6,10 +6,10 @@ from datetime import date, datetime, timedelta
 import pandas as pd
 import pyarrow as pa
 import pytest
-from tests.ingest.example_deliveries import CONTRACT, WEEK_1, WEEK_2, NothingKnown, delivery_of, rows_of, with_cells
 
 from ingest.check import Inspection, content_hash, inspect
 from ingest.contract import event_log_contract, read
+from tests.ingest.example_deliveries import CONTRACT, WEEK_1, WEEK_2, NothingKnown, delivery_of, rows_of, with_cells
 
 ARRIVED = datetime(2024, 1, 8)
 ROWS = rows_of(WEEK_1, 100)

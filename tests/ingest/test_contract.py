@@ -2,9 +2,9 @@
 
 import pyarrow as pa
 import pytest
-from tests.ingest.example_deliveries import CONTRACT, WEEK_1, rows_of, with_cells
 
 from ingest.contract import event_log_contract, read
+from tests.ingest.example_deliveries import CONTRACT, WEEK_1, rows_of, with_cells
 
 BARE = event_log_contract("bare", carried=())
 

@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from tests.ingest.example_deliveries import CONTRACT, WEEK_1, WEEK_2, WEEK_3, delivery_of, rows_of, with_cells
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from ingest.errors import LakeError
 from ingest.lake import BatchReport, Lake, read_interactions, read_quarantine
 from ingest.schema import INTERACTIONS, WEEK, arrival_of
 from ingest.source import Delivery
+from tests.ingest.example_deliveries import CONTRACT, WEEK_1, WEEK_2, WEEK_3, delivery_of, rows_of, with_cells
 
 MONDAY_1, MONDAY_2, MONDAY_3 = arrival_of(WEEK_1), arrival_of(WEEK_2), arrival_of(WEEK_3)
 IN_PENCE = with_cells(rows_of(WEEK_2), "price", {row: 100.0 * (2.5 + row % 20) for row in range(60)})

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.ingest.example_deliveries import CONTRACT, WEEK_1, WEEK_2, delivery_of, rows_of, with_cells
 
 from ingest.lake import Lake
 from ingest.schema import arrival_of
+from tests.ingest.example_deliveries import CONTRACT, WEEK_1, WEEK_2, delivery_of, rows_of, with_cells
 
 MONDAY_1, MONDAY_2 = arrival_of(WEEK_1), arrival_of(WEEK_2)
 SECOND = delivery_of(WEEK_2, with_cells(rows_of(WEEK_2), "user_id", {3: None}))  # one row goes to quarantine

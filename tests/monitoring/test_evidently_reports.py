@@ -12,7 +12,9 @@ from monitoring.evidently_reports import PROJECT, EvidentlyReports
 
 MONDAY = datetime(2011, 1, 24)
 REFERENCE = pd.DataFrame(np.random.default_rng(0).normal(5, 1, (2_000, 4)), columns=["same", "moved", "empty", "gone"])
-CURRENT = REFERENCE.assign(moved=REFERENCE["moved"] * 100, empty=np.nan).drop(columns="gone").sample(500, random_state=1)
+CURRENT = (
+    REFERENCE.assign(moved=REFERENCE["moved"] * 100, empty=np.nan).drop(columns="gone").sample(500, random_state=1)
+)
 THRESHOLDS = dict.fromkeys(REFERENCE.columns, 0.2)
 
 
@@ -48,7 +50,10 @@ def test_large_frames_are_sampled_with_a_seed(tmp_path: Path, rows: int) -> None
     """Evidently sees a bounded sample, the same each time."""
     big = pd.DataFrame({"x": np.random.default_rng(2).normal(size=rows)})
     scores = {
-        EvidentlyReports(tmp_path / str(n)).drift("w", big, big + 0.01, as_of=MONDAY, thresholds={"x": 0.2}).columns[0].score
+        EvidentlyReports(tmp_path / str(n))
+        .drift("w", big, big + 0.01, as_of=MONDAY, thresholds={"x": 0.2})
+        .columns[0]
+        .score
         for n in range(2)
     }
     assert len(scores) == 1

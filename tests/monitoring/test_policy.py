@@ -36,7 +36,7 @@ DRIFT = {"drifted_share": 0.33}
 DIPPED = {"realised_ndcg": 0.30}  # 9 % and three deviations below the usual
 LOST = {"realised_ndcg": 0.27}  # 18 % and six
 OLD = {"weeks_since_promotion": 9}
-BAD_RELEASE = {"ndcg_diff_vs_previous": (-0.012, -0.0209, -0.0031)}
+BAD_RELEASE = {"ndcg_diff_vs_previous": (-0.020, -0.0369, -0.0031)}
 DOUBTFUL = {"data_verified": False}
 
 #   seen this week                           action          cause
@@ -47,7 +47,8 @@ POLICY_TABLE = [
     (RESTORED, "retrain", "feed restored"),
     (BAD_RELEASE, "roll_back", "bad release"),
     ({**BAD_RELEASE, **LOST}, "roll_back", "bad release"),
-    ({"ndcg_diff_vs_previous": (-0.012, -0.0210, -0.0030)}, "hold", "nothing to do"),
+    ({"ndcg_diff_vs_previous": (-0.020, -0.0370, -0.0030)}, "hold", "nothing to do"),
+    ({"ndcg_diff_vs_previous": (-0.0199, -0.0300, -0.0098)}, "hold", "nothing to do"),
     ({**BAD_RELEASE, "has_previous": False}, "hold", "nothing to do"),
     (LOST, "ask_a_person", "quality lost, no better version"),
     ({**LOST, **DRIFT}, "ask_a_person", "quality lost, no better version"),

@@ -20,13 +20,13 @@ def test_environment_wins_over_file_and_default(tmp_path: Path, monkeypatch: pyt
 def test_unknown_variable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A misspelt setting is an error that names the known ones, not a default."""
     monkeypatch.setenv("MLOPS_LABEL_WEEK", "5")
-    with pytest.raises(SettingsError, match="label_week.*Known names:.*label_weeks"):
+    with pytest.raises(SettingsError, match=r"label_week.*Known names:.*label_weeks"):
         build_settings(tmp_path)
 
 
 def test_start_must_be_a_monday(tmp_path: Path) -> None:
     """A start that is no Monday is refused with the Monday before it."""
-    with pytest.raises(SettingsError, match="2011-01-26 is a Wednesday.*2011-01-24"):
+    with pytest.raises(SettingsError, match=r"2011-01-26 is a Wednesday.*2011-01-24"):
         build_settings(tmp_path, start="2011-01-26")
 
 
@@ -39,7 +39,7 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
 def test_a_workspace_keeps_its_world(tmp_path: Path) -> None:
     """Going on with another seed would mix two worlds in one workspace."""
     store_settings(build_settings(tmp_path, seed=1))
-    with pytest.raises(SettingsError, match="seed was 1, now 2.*another --out"):
+    with pytest.raises(SettingsError, match=r"seed was 1, now 2.*another --out"):
         store_settings(build_settings(tmp_path, seed=2))
 
 

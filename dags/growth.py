@@ -1,0 +1,51 @@
+"""Measure how one week's time and memory grow with the rows: the same replay of the shop at several sizes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingest.errors import ReplayError
+
+WEEKS = 2  # the first builds the label weeks too; the second is the ordinary one, and is reported
+
+
+@dataclass(frozen=True, slots=True)
+class WeekCost:
+    """What an ordinary week cost at one size."""
+
+    scale: int
+    rows: int
+    seconds: dict[str, float]
+    peak_mb: float
+
+    @property
+    def total_s(self) -> float:
+        return sum(self.seconds.values())
+
+
+def measure_growth(scales: Sequence[int] = (1, 4, 16), *, label_weeks: int = 12, seed: int = 7) -> list[WeekCost]:
+    """Replay two weeks at each scale, each in a process of its own, so that peak memory is that of the size measured."""
+    with tempfile.TemporaryDirectory(prefix="mlops-growth-") as folder:
+        return [_measure(scale, Path(folder) / str(scale), label_weeks, seed) for scale in scales]
+
+
+def _measure(scale: int, out: Path, label_weeks: int, seed: int) -> WeekCost:
+    options = {"--scale": scale, "--weeks": WEEKS, "--label-weeks": label_weeks, "--seed": seed, "--out": out}
+    arguments = [str(part) for option in options.items() for part in option]
+    command = [str(Path(sys.executable).with_name("mlops")), "replay", "--source", "shop", "--json", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise ReplayError(
+            f"The replay at scale {scale} ended with code {process.returncode}; run it by itself: {' '.join(command)}"
+        )
+    week = json.loads((out / "weeks.json").read_text())[-1]
+    return WeekCost(scale, week["snapshot"]["rows"], week["seconds"], usage.ru_maxrss / 1024)

@@ -1,0 +1,103 @@
+"""The registry keeps what a model was made from, refuses altered files, and moves aliases."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from ingest.errors import ArtefactError, RegistryError
+from training.mlflow_registry import MlflowRegistry, Version
+from training.promotion import Aliases
+from training.settings import build_settings
+
+NAMES = ("a", "b")
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> MlflowRegistry:
+    return MlflowRegistry(build_settings(tmp_path_factory.mktemp("registry")))
+
+
+def fitted(seed: int = 0) -> HistGradientBoostingClassifier:
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(200, 2)).astype(np.float32)
+    return HistGradientBoostingClassifier(max_iter=5).fit(features, features[:, 0] > 0)
+
+
+def register(registry: MlflowRegistry, key: str) -> Version:
+    return registry.register(
+        fitted(), feature_names=NAMES, params={"trees": 5}, metrics={"rows": 200.0}, tags={"key": key, "as_of": "2011-01-24"}, run_name=key
+    )  # fmt: skip
+
+
+def test_nothing_is_live_in_an_empty_registry(tmp_path: Path) -> None:
+    """A new registry has no aliases and no versions, and says so without an error."""
+    empty = MlflowRegistry(build_settings(tmp_path))
+    assert (empty.aliases(), empty.versions()) == (Aliases(), [])
+
+
+def test_a_version_is_found_by_what_it_was_made_from(registry: MlflowRegistry) -> None:
+    """The same inputs give the same version again instead of a second one."""
+    registered = register(registry, "inputs-1")
+    assert registry.find("inputs-1") == registered
+    assert registry.find("inputs-2") is None
+
+
+def test_a_loaded_model_scores_as_the_fitted_one(registry: MlflowRegistry) -> None:
+    """What comes back from storage gives the same scores to the bit."""
+    version = register(registry, "roundtrip").version
+    rows = np.random.default_rng(1).normal(size=(50, 2)).astype(np.float32)
+    assert np.array_equal(registry.load(version).predict_proba(rows), fitted().predict_proba(rows))
+
+
+def test_no_pickle_is_stored(registry: MlflowRegistry) -> None:
+    """The artefact is skops; nothing in its folder can run code when it is loaded."""
+    version = register(registry, "safe").version
+    folder = registry._model_file(f"models:/recommender/{version}").parent
+    assert {path.suffix for path in folder.iterdir()} & {".pkl", ".pickle", ".joblib"} == set()
+
+
+def test_an_altered_file_is_not_loaded(registry: MlflowRegistry) -> None:
+    """One flipped byte is found before anything is unpacked, and the message says how to go on."""
+    version = register(registry, "altered").version
+    file = registry._model_file(f"models:/recommender/{version}")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ArtefactError, match=rf"Version {version} .* was altered.*mlops reproduce"):
+        registry.load(version)
+
+
+def test_aliases_move_and_go(registry: MlflowRegistry) -> None:
+    """Aliases are what was set last; one that is no longer given is removed."""
+    one, two = register(registry, "one").version, register(registry, "two").version
+    registry.set_aliases(Aliases(champion=two, previous=one))
+    assert registry.aliases() == Aliases(champion=two, previous=one)
+    registry.set_aliases(Aliases(champion=one))
+    assert registry.aliases() == Aliases(champion=one)
+
+
+def test_an_unknown_version_is_a_clear_error(registry: MlflowRegistry) -> None:
+    """Asking for what is not there names it and says where to look."""
+    with pytest.raises(RegistryError, match=r"no version '99'.*mlops status"):
+        registry.version("99")
+
+
+def test_an_unreachable_server_is_a_clear_error(tmp_path: Path) -> None:
+    """A tracking server that is down is named, with the setting to check."""
+    code = (
+        "from pathlib import Path; from training.settings import build_settings; "
+        "from training.mlflow_registry import MlflowRegistry; "
+        f"MlflowRegistry(build_settings(Path({str(tmp_path)!r}), tracking_uri='http://127.0.0.1:9'))"
+    )
+    quick = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **quick}, check=False
+    )
+    assert "RegistryError: MLflow at http://127.0.0.1:9 cannot be used" in ended.stderr
