@@ -104,12 +104,14 @@ class EvidentlyReports:
     def _store(self, run: Snapshot, name: str) -> None:
         found = self._workspace.search_project(PROJECT)
         project = found[0] if found else self._new_project()
-        # The same week again replaces its run: a dashboard shows each week once.
-        for run_id in self._workspace.list_runs(project.id):
-            stored = self._workspace.get_run(project.id, run_id)
-            if stored is not None and stored.name == name:
-                self._workspace.delete_run(project.id, run_id)
-        self._workspace.add_run(project.id, run, include_data=False, name=name)
+        # The same week again replaces its run: a dashboard shows each week once. Evidently finds a run by its id only,
+        # and reading all of them to compare names takes longer every week.
+        names = self._home / "evidently" / "runs.json"
+        known: dict[str, str] = json.loads(names.read_text()) if names.exists() else {}
+        if name in known:
+            self._workspace.delete_run(project.id, known[name])
+        known[name] = str(self._workspace.add_run(project.id, run, include_data=False, name=name).id)
+        names.write_text(json.dumps(known, indent=1))
 
     def _new_project(self) -> Project:
         project = self._workspace.create_project(

@@ -20,7 +20,7 @@ from training.recommender.states import USER_FEATURES
 from training.vocabulary import Action, Decision, Evidence
 from training.week_data import WEEK
 from training.weekly import compared_versions, judge_on_last_week, scorer, summarise, week_data
-from training.workspace import Workspace
+from training.workspace import Workspace, write_whole
 
 #: Weeks that realised quality and drift are compared with.
 HISTORY_WEEKS = 8
@@ -179,7 +179,18 @@ def _drift(ws: Workspace, as_of: datetime) -> dict[str, Any] | None:
 
 
 def _observed(ws: Workspace, week: datetime) -> pd.DataFrame | None:
-    """What the live model saw and said in a week: the features of its active customers, and their ten best scores."""
+    """What the live model saw and said in a week, kept once it is over: the weeks after it are compared with it."""
+    path = ws.home / "observed" / f"{week:%Y-%m-%d}.parquet"
+    if not path.exists():
+        frame = _observe(ws, week)
+        if frame is None:
+            return None
+        write_whole(path, frame.to_parquet)
+    return pd.read_parquet(path)
+
+
+def _observe(ws: Workspace, week: datetime) -> pd.DataFrame | None:
+    """The features of a week's active customers as of its Monday, and the mean of their ten best scores."""
     data = week_data(ws)
     known_at = data.labels_known(week, week + WEEK)
     if known_at is None or not data.store.has_rows(week):

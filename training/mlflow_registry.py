@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ class MlflowRegistry:
                 f"Version {version} of {self._model!r} was altered: {file} has sha256 {found[:12]}…, its record says "
                 f"{record.tags['sha256'][:12]}…. Roll back, or rebuild it with `mlops reproduce {version}`."
             )
-        return mlflow.sklearn.load_model(uri)
+        return _unpack(uri, found)
 
     def log_evaluation(
         self, run_id: str, metrics: Mapping[str, float], documents: Mapping[str, Any], plots: Mapping[str, Any]
@@ -174,6 +175,12 @@ class MlflowRegistry:
     def _model_file(self, uri: str) -> Path:
         folder = mlflow.artifacts.download_artifacts(uri)
         return Path(folder) / "model.skops"
+
+
+@lru_cache(maxsize=4)
+def _unpack(uri: str, sha256: str) -> HistGradientBoostingClassifier:  # noqa: ARG001 - the hash is what makes it the same
+    """Unpack a checked model; champion, previous and first are asked for every week, and unpacking takes half a second."""
+    return mlflow.sklearn.load_model(uri)
 
 
 def _as_version(found: Any) -> Version:

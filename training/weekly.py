@@ -140,7 +140,8 @@ def evaluate_candidate(ws: Workspace, as_of: datetime) -> dict[str, Any]:
         candidate = _part(ws, as_of, "fit")["candidate"]
         registry = MlflowRegistry(ws.settings)
         versions = compared_versions(ws, registry, candidate["version"] if candidate else None)
-        judged = judge_on_last_week(ws, as_of, {name: scorer(registry, version) for name, version in versions.items()})
+        scorers = {role: scorer(registry, version) for role, version in versions.items()}
+        judged = judge_on_last_week(ws, as_of, scorers)
         metrics = describe_week(judged, seed=ws.settings.seed) if judged else None
         if candidate is None:
             return {**reference, "metrics": metrics}
