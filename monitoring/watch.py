@@ -168,8 +168,8 @@ def _release_evidence(ws: Workspace, registry: MlflowRegistry, as_of: datetime) 
 def _drift(ws: Workspace, as_of: datetime) -> dict[str, Any] | None:
     """Last week's customers and scores against the four weeks before; None while there are too few weeks."""
     current, reference = _observed(ws, as_of - WEEK), [_observed(ws, as_of - k * WEEK) for k in range(2, 6)]
-    known = [frame for frame in reference if frame is not None]
-    if current is None or not known:
+    known = [frame for frame in reference if frame is not None and "score" in frame]
+    if current is None or "score" not in current or not known:
         return None
     thresholds = dict.fromkeys((*WATCHED, "score"), DRIFT_THRESHOLD)
     report = EvidentlyReports(ws.home).drift(

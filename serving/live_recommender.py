@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from feature_repo.feast_store import FeastStore
@@ -46,6 +47,6 @@ def load_live(ws: Workspace) -> LiveRecommender:
     champion = registry.aliases().champion
     if champion is None:
         raise RegistryError(f"No version in {ws.home} has been promoted yet; replay more weeks, or see `mlops status`.")
-    latest = ws.weeks_done("score")[-1]
+    latest = datetime.fromisoformat((ws.read_part(ws.weeks_done("features")[-1], "features") or {})["features_as_of"])
     store = FeastStore(ws.features, ws.settings.feast_online)
     return LiveRecommender(champion, scorer(registry, champion), load_index(ws.index_path(latest)), store)

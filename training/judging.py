@@ -58,7 +58,7 @@ def judge_week(
     bought = data.bought_in(week, known_at=known_at)
     if bought.empty or not index.size:
         return None
-    rows = data.store.historical("user_id", np.sort(bought["user_id"].unique()).tolist(), week)
+    rows = data.store.historical("user_id", np.sort(bought["user_id"].unique()).tolist(), index.as_of)
     states = read_states(rows, index)
     earlier = data.purchases(week).to_pandas()
     lists = {name: recommend(score, states, index) for name, score in scorers.items()}

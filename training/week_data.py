@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feature_repo.definitions import TTL
 from feature_repo.feast_store import FeastStore
 from ingest.lake import Lake, read_interactions
 from ingest.schema import PURCHASE
@@ -39,6 +40,19 @@ class WeekData:
         """The purchases known at `as_of`: user_id, item_id, event_time."""
         events = self.interactions(as_of)
         return events.filter(pc.equal(events["event"], PURCHASE)).select(["user_id", "item_id", "event_time"])
+
+    def whole(self, as_of: datetime) -> bool:
+        """Whether the newest week was in the lake on that Monday."""
+        return self.lake.snapshot(as_of).contract_state == "accepted"
+
+    def feature_moment(self, as_of: datetime) -> datetime:
+        """The newest Monday up to `as_of` whose features have no hole in them.
+
+        Features computed without the newest week look as if nobody had bought anything: rankers take that for a world
+        they never saw, and lose far more than by features that are a week old and whole.
+        """
+        mondays = [as_of - k * WEEK for k in range(TTL // WEEK)]
+        return next((monday for monday in mondays if self.whole(monday)), as_of)
 
     def ensure_features(self, as_of: datetime) -> bool:
         """Write the feature rows of a Monday unless they are there; says whether it had to."""
@@ -82,8 +96,10 @@ class WeekData:
     def examples(
         self, week: datetime, *, known_at: datetime, seed: int, index: ItemIndex | None = None
     ) -> Examples | None:
-        """The training rows of one label week; None when nobody bought anything, or nothing was known before."""
+        """The training rows of one label week; None when nobody bought anything, or its features would have a hole."""
         bought = self.bought_in(week, known_at=known_at)
+        if not self.whole(week):
+            return None
         self.ensure_features(week)
         if bought.empty or not self.store.keys("item_features", week):
             return None

@@ -44,7 +44,7 @@ from training.promotion import Aliases, aliases_after
 from training.recommender.baselines import BASELINES as ALL_BASELINES
 from training.recommender.evaluate import MEASURES
 from training.recommender.examples import Examples, load_examples, save_examples
-from training.recommender.index import ITEM_FEATURES, load_index, save_index
+from training.recommender.index import ITEM_FEATURES, ItemIndex, load_index, save_index
 from training.recommender.pair_features import FEATURES
 from training.recommender.rank import Scorer, list_items, recommend
 from training.recommender.ranker import RankerParams, fingerprint, fit_ranker, score_pairs
@@ -100,14 +100,15 @@ def build_features(ws: Workspace, as_of: datetime) -> dict[str, Any]:
         data = week_data(ws)
         live = MlflowRegistry(ws.settings).aliases()
         data.store.apply(read_by_live_models=STATE_COLUMNS + ITEM_FEATURES if live.champion else ())
-        data.ensure_features(as_of)
-        index = data.build_index(as_of)
-        write_whole(ws.index_path(as_of), partial(save_index, index))
+        moment = data.feature_moment(as_of)
+        if moment == as_of:
+            write_whole(ws.index_path(as_of), partial(save_index, data.build_index(as_of)))
         missing = [w for w in label_weeks(as_of, ws.settings.label_weeks) if not ws.examples_path(w).exists()]
         built = [week for week in missing if _build_examples(ws, data, week, as_of)]
-        data.store.materialise(as_of)
+        data.store.materialise(moment)
         return {
             "as_of": f"{as_of:%Y-%m-%d}",
+            "features_as_of": f"{moment:%Y-%m-%d}",
             "built": [f"{week:%Y-%m-%d}" for week in built],
             "service": service_version(),
         }
@@ -191,8 +192,9 @@ def score_week(ws: Workspace, as_of: datetime) -> dict[str, Any]:
 
     def work() -> dict[str, Any]:
         data, registry = week_data(ws), MlflowRegistry(ws.settings)
-        champion, index = registry.aliases().champion, load_index(ws.index_path(as_of))
-        states = data.states([*data.known_users(as_of), UNKNOWN], index)
+        champion, moment = registry.aliases().champion, data.feature_moment(as_of)
+        index = load_or_build_index(ws, data, moment)
+        states = data.states([*data.known_users(moment), UNKNOWN], index)
         if champion:
             lists, version = recommend(scorer(registry, champion), states, index), champion
         else:
@@ -257,9 +259,14 @@ def judge_on_last_week(ws: Workspace, as_of: datetime, scorers: Mapping[str, Sco
     known_at = data.labels_known(week, as_of)
     if known_at is None:
         return None
-    path = ws.index_path(week)
-    index = load_index(path) if path.exists() else data.build_index(week)
+    index = load_or_build_index(ws, data, data.feature_moment(week))
     return judge_week(data, week, known_at=known_at, index=index, scorers=scorers)
+
+
+def load_or_build_index(ws: Workspace, data: WeekData, as_of: datetime) -> ItemIndex:
+    """The item index of a Monday; those of weeks before the platform ran were never stored."""
+    path = ws.index_path(as_of)
+    return load_index(path) if path.exists() else data.build_index(as_of)
 
 
 def describe_week(judged: JudgedWeek, *, seed: int) -> dict[str, Any]:

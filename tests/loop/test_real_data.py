@@ -1,0 +1,58 @@
+"""Two weeks of the real shop, where its data is at hand: DATA_DIR names the folder (`mlops data fetch` fills one)."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.loop.conftest import run_mlops
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not os.environ.get("DATA_DIR"), reason="DATA_DIR is not set: the real data is not in the repository"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def retail(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("retail") / "workspace"
+    finished = run_mlops(
+        "replay", "--source", "online-retail", "--start", "2011-05-16", "--weeks", "2", "--label-weeks", "8", "--out", out, "--json"
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    return out
+
+
+@pytest.fixture(scope="module")
+def weeks(retail: Path) -> list[dict[str, Any]]:
+    return json.loads((retail / "weeks.json").read_text())
+
+
+def test_real_deliveries_are_accepted(weeks: list[dict[str, Any]]) -> None:
+    """No real week is mistaken for a broken one, and the rows set aside are counted by rule."""
+    for week in weeks:
+        assert week["contract"]["state"] == "accepted"
+        [delivery] = week["contract"]["deliveries"]
+        assert delivery["rows_in"] == delivery["rows_accepted"] + delivery["rows_quarantined"]
+        assert sum(delivery["rules"].values()) == delivery["rows_quarantined"] > 0
+
+
+def test_the_candidate_beats_simple_rules(weeks: list[dict[str, Any]]) -> None:
+    """Even with eight label weeks the ranker is ahead of repeat purchases x popularity, for all and for new items."""
+    for week in weeks:
+        models = week["metrics"]["models"]
+        for measure in ("ndcg_at_10_all", "ndcg_at_10_new"):
+            assert models["candidate"][measure]["value"] > models["repeat_x_popularity"][measure]["value"]
+
+
+def test_ids_come_out_as_they_went_in(retail: Path) -> None:
+    """Customer numbers are opaque texts of digits, never 13085.0."""
+    lists = pd.read_parquet(sorted((retail / "recommendations").glob("*.parquet"))[-1])
+    assert lists["user_id"].dropna().str.fullmatch(r"\d{5}").all()
