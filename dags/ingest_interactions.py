@@ -23,7 +23,7 @@ from dags.logical_week import DEFAULTS, announce, week_of, workspace
 def ingest_interactions() -> None:
     """Every Monday: read the deliveries, keep what honours the contract, quarantine the rest with the rule it broke."""
 
-    @task(outlets=[LAKE])
+    @task(outlets=[LAKE], multiple_outputs=False)
     def land(**context: Any) -> dict[str, Any]:
         from training.weekly import ingest_week
 

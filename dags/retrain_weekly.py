@@ -30,7 +30,7 @@ def retrain_weekly() -> None:
     that travels down the line, so that the week's lists are always made, by whichever version is live.
     """
 
-    @task
+    @task(multiple_outputs=False)
     def snapshot(**context: Any) -> dict[str, Any]:
         from training.weekly import take_snapshot
 
@@ -39,37 +39,37 @@ def retrain_weekly() -> None:
         )
         return take_snapshot(workspace(), week_of(context), trigger=trigger)
 
-    @task
+    @task(multiple_outputs=False)
     def features(snapshot: dict[str, Any]) -> dict[str, Any]:
         from training.weekly import build_features
 
         return build_features(workspace(), monday(snapshot))
 
-    @task
+    @task(multiple_outputs=False)
     def fit(features: dict[str, Any]) -> dict[str, Any]:
         from training.weekly import fit_candidate
 
         return fit_candidate(workspace(), monday(features))
 
-    @task
+    @task(multiple_outputs=False)
     def evaluate(candidate: dict[str, Any]) -> dict[str, Any]:
         from training.weekly import evaluate_candidate
 
         return evaluate_candidate(workspace(), monday(candidate))
 
-    @task
+    @task(multiple_outputs=False)
     def judge(evaluation: dict[str, Any]) -> dict[str, Any]:
         from training.weekly import judge_candidate
 
         return judge_candidate(workspace(), monday(evaluation))
 
-    @task
+    @task(multiple_outputs=False)
     def promote(verdict: dict[str, Any]) -> dict[str, Any]:
         from training.weekly import promote_or_refuse
 
         return promote_or_refuse(workspace(), monday(verdict))
 
-    @task(outlets=[RECOMMENDATIONS])
+    @task(outlets=[RECOMMENDATIONS], multiple_outputs=False)
     def score(live: dict[str, Any], **context: Any) -> dict[str, Any]:
         from training.weekly import score_week
 

@@ -22,7 +22,7 @@ from dags.logical_week import DEFAULTS, week_of, workspace
 def rollback() -> None:
     """When monitoring or a person asks for it: record the decision, then move the alias back."""
 
-    @task
+    @task(multiple_outputs=False)
     def move_alias_back(**context: Any) -> dict[str, Any]:
         from training.rollback import roll_back_as_requested
 

@@ -29,7 +29,7 @@ def _patience() -> timedelta:
 def watch_recommender() -> None:
     """When a week's events have landed: gather evidence, choose an action, ask if need be, request what was settled."""
 
-    @task
+    @task(multiple_outputs=False)
     def watch(**context: Any) -> dict[str, Any]:
         from monitoring.watch import watch_week
 
@@ -48,7 +48,7 @@ def watch_recommender() -> None:
         response_timeout=_patience(),
     )
 
-    @task(trigger_rule="none_failed_min_one_success")
+    @task(trigger_rule="none_failed_min_one_success", multiple_outputs=False)
     def settle(_watched: dict[str, Any], **context: Any) -> dict[str, Any]:
         from monitoring.watch import settle_week
 

@@ -24,6 +24,7 @@ IntArray = npt.NDArray[np.int32]
 ITEM_FEATURES = (
     "item_purchases_1d", "item_purchases_3d", "item_purchases_1w", "item_purchases_4w", "item_purchases_26w", "item_purchases",
     "item_buyers_1w", "item_buyers_4w", "item_buyers_26w", "item_buyers", "item_repeat_share", "item_purchases_year_ago",
+    "item_repeats_1w", "item_repeats_4w",
     "item_age_days", "item_days_since_last", "item_median_price", "item_last_price", "item_median_quantity",
 )  # fmt: skip
 ABSENT = np.float32(-1)  # no feature is negative, so trees tell it apart, and no runtime needs an opinion about NaN
