@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -326,6 +326,39 @@ def data_fetch(
     console.print(
         f"{path}   next: mlops replay --source online-retail --data {path} --start 2011-01-24 --weeks 18 --out runs/retail"
     )
+
+
+@bench_app.command("recommender")
+def bench_recommender(
+    directory: Dir,
+    weeks: Annotated[int, typer.Option(min=1, help="How many weeks to test on: the last ones in the lake.")] = 18,
+    compare: Annotated[
+        str, typer.Option(help="models, parts (what each source and feature is worth) or rankers.")
+    ] = "models",
+    label_weeks: Annotated[int, typer.Option(min=1)] = 26,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """The ranker beside popularity, item-kNN, EASE, ALS and repeat x popularity, on the same weeks, in one table."""
+    from dataclasses import asdict
+
+    from ingest.errors import SettingsError
+    from ingest.lake import read_interactions
+    from training.recommender import bench
+
+    measures = {"models": bench.bench_recommender, "parts": bench.bench_parts, "rankers": bench.bench_rankers}
+    if compare not in measures:
+        raise SettingsError(f"--compare {compare!r} is not known; choose one of {', '.join(measures)}.")
+    lake = open_workspace(directory).lake
+    latest = lake.reports(datetime.max)[-1].arrived
+    events = read_interactions(lake.root, lake.snapshot(latest)).to_pandas()
+    tested = [latest - timedelta(days=7 * n) for n in range(weeks, 0, -1)]
+    rows = measures[compare](
+        events[events["event"] == "purchase"], tested, replay=bench.Replay(label_weeks=label_weeks)
+    )
+    if as_json:
+        print(json.dumps([{**asdict(row), "figures": dict(row.figures)} for row in rows]))
+    else:
+        console.print(bench.as_table(rows))
 
 
 @bench_app.command("week")

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 Hits = npt.NDArray[np.bool_]  # customers x ranks, best first: was this recommendation bought?
-Counts = npt.NDArray[np.int64]  # how many items each customer bought
+Counts = npt.NDArray[np.integer]  # how many items each customer bought
 PerUser = npt.NDArray[np.float64]
 
 
@@ -20,7 +20,9 @@ def ndcg_at_k(hits: Hits, relevant: Counts, k: int) -> PerUser:
 
 def recall_at_k(hits: Hits, relevant: Counts, k: int) -> PerUser:
     """Share of what the customer bought that is in the first k."""
-    return hits[:, :k].sum(axis=1) / np.maximum(relevant, 1)
+    recall: PerUser = hits[:, :k].sum(axis=1, dtype=np.float64)
+    recall /= np.maximum(relevant, 1)
+    return recall
 
 
 def hit_rate_at_k(hits: Hits, k: int) -> PerUser:

@@ -18,15 +18,15 @@ from training.recommender.states import UserStates
 Baseline = Callable[[pd.DataFrame, ItemIndex], Plane]
 
 
-def popularity_all_time(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
+def popularity_all_time(_purchases: pd.DataFrame, index: ItemIndex) -> Plane:
     return lambda states: np.tile(index.feature("item_purchases"), (states.size, 1))
 
 
-def popularity_4w(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
+def popularity_4w(_purchases: pd.DataFrame, index: ItemIndex) -> Plane:
     return lambda states: np.tile(index.feature("item_purchases_4w"), (states.size, 1))
 
 
-def repeat_x_popularity(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
+def repeat_x_popularity(_purchases: pd.DataFrame, index: ItemIndex) -> Plane:
     """Rank what the customer bought before by decayed purchases x recent popularity ^ .4: hard to beat where people restock."""
     return lambda states: repeat_plane(states, index)
 
@@ -45,7 +45,7 @@ def ease_all_time(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
     return lambda states: (_bought(states, index) @ similar).toarray()
 
 
-def covisitation(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
+def covisitation(_purchases: pd.DataFrame, index: ItemIndex) -> Plane:
     return lambda states: (states.matrix(states.past("history_weight"), index.size) @ index.covisited).toarray()
 
 

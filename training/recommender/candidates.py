@@ -15,9 +15,7 @@ from training.recommender.index import BLOCK_CELLS, FloatArray, IntArray, ItemIn
 from training.recommender.states import UserStates
 
 PAIR_SOURCES = ("repeat", "covisited", "ease", "text")  # score a customer-item pair
-ITEM_SOURCES = ("popular", "arrivals")  # the same items for everybody
-LIMITS: Mapping[str, int] = {"repeat": 80, "covisited": 60, "ease": 60, "text": 40, "popular": 60, "arrivals": 30}
-ARRIVAL_DAYS = 28
+LIMITS: Mapping[str, int] = {"repeat": 200, "covisited": 60, "ease": 60, "text": 40}
 REPEAT_POWER = np.float32(0.4)
 UNRANKED = np.float32(999)
 
@@ -46,7 +44,7 @@ def find_candidates(states: UserStates, index: ItemIndex, *, dropped: frozenset[
     for name, plane in planes.items():
         if name not in dropped:
             _choose_best(chosen, plane, LIMITS[name])
-    for name, items in item_sources(index).items():
+    for name, items in index.shared_candidates.items():
         if name not in dropped:
             chosen[:, items] = True
     users, items = (part.astype(np.int32) for part in np.nonzero(chosen))
@@ -76,17 +74,6 @@ def repeat_plane(states: UserStates, index: ItemIndex) -> FloatArray:
     """Score what the customer bought before: the more, the more recently, and the more others buy it now."""
     popularity = index.feature("item_purchases_4w")[states.items] ** REPEAT_POWER
     return states.matrix(states.past("history_weight") * popularity, index.size).toarray()
-
-
-def item_sources(index: ItemIndex) -> dict[str, IntArray]:
-    """Name the items that everybody gets: the best sellers of late, and the best sellers among arrivals."""
-    arrived = np.where(index.feature("item_age_days") < ARRIVAL_DAYS, index.popularity, 0)
-    return {"popular": _largest(index.popularity, LIMITS["popular"]), "arrivals": _largest(arrived, LIMITS["arrivals"])}
-
-
-def _largest(values: FloatArray, limit: int) -> IntArray:
-    best = np.argsort(-values, kind="stable")[:limit]
-    return best[values[best] > 0].astype(np.int32)
 
 
 def _choose_best(chosen: npt.NDArray[np.bool_], plane: FloatArray, limit: int) -> None:

@@ -28,7 +28,7 @@ def _measure_scope(lists: pd.DataFrame, relevant: pd.DataFrame, users: pd.Index,
     listed = lists[lists["rank"] <= DEPTH].merge(relevant, on=["user_id", "item_id"])
     hits = np.zeros((len(users), DEPTH), dtype=bool)
     hits[users.get_indexer(pd.Index(listed["user_id"])), listed["rank"].to_numpy() - 1] = True
-    counts = relevant.groupby("user_id").size().reindex(users, fill_value=0).to_numpy()
+    counts = relevant.groupby("user_id").size().reindex(users, fill_value=0).to_numpy(np.int64)
     figures = pd.DataFrame(
         {
             f"ndcg_at_10_{scope}": ndcg_at_k(hits, counts, 10),

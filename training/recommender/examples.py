@@ -10,7 +10,7 @@ import pandas as pd
 
 from ingest.errors import ArtefactError
 from training.recommender.candidates import batch_size, find_candidates
-from training.recommender.index import FloatArray, ItemIndex
+from training.recommender.index import FloatArray, IntArray, ItemIndex
 from training.recommender.pair_features import FEATURES, pair_features
 from training.recommender.states import UserStates
 
@@ -22,27 +22,38 @@ class Examples:
     """One label week's training rows; immutable once the week is over, hence cached by week."""
 
     week: datetime
+    users: IntArray  # the row's customer, by place in the week's states
     features: FloatArray  # rows x len(FEATURES)
     bought: npt.NDArray[np.bool_]
-    weight: FloatArray  # what the row stands for: unsampled negatives are represented by the sampled
 
 
 def build_examples(
-    states: UserStates, index: ItemIndex, week_purchases: pd.DataFrame, *, seed: int, negatives_per_positive: int = NEGATIVES_PER_POSITIVE
+    states: UserStates,
+    index: ItemIndex,
+    week_purchases: pd.DataFrame,
+    *,
+    seed: int,
+    negatives_per_positive: int = NEGATIVES_PER_POSITIVE,
+    dropped: frozenset[str] = frozenset(),
 ) -> Examples:
     """Describe the week's purchases among the candidates and a seeded sample of what was left.
 
     `states` are the customers active in the week that starts at `index.as_of`, `week_purchases` their user_id and item_id.
     """
     rng = np.random.default_rng([seed, index.as_of.toordinal()])
-    parts = [(np.empty((0, len(FEATURES)), np.float32), np.empty(0, dtype=bool))]  # a week may be empty: Christmas
+    start = 0
+    nobody = np.empty(0, np.int32)
+    parts = [(nobody, np.empty((0, len(FEATURES)), np.float32), np.empty(0, dtype=bool))]  # a week may be empty: Christmas
     for batch in states.batches(batch_size(index)):
-        candidates = find_candidates(batch, index)
+        candidates = find_candidates(batch, index, dropped=dropped)
         bought = truth_matrix(batch, index, week_purchases)[candidates.users, candidates.items]
-        kept = bought | (rng.random(len(bought)) < negatives_per_positive * bought.mean() / max(1e-9, 1 - bought.mean()))
-        parts.append((pair_features(batch, index, candidates)[kept], bought[kept]))
-    features, bought = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    return Examples(index.as_of, features, bought, np.ones(len(bought), np.float32))
+        share = negatives_per_positive * bought.sum() / max(1, np.count_nonzero(~bought))
+        kept = bought | (rng.random(len(bought)) < share)
+        users = candidates.users[kept] + np.int32(start)
+        parts.append((users, pair_features(batch, index, candidates)[kept], bought[kept]))
+        start += batch.size
+    users, features, bought = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return Examples(index.as_of, users, features, bought)
 
 
 def truth_matrix(states: UserStates, index: ItemIndex, week_purchases: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -63,9 +74,9 @@ def save_examples(examples: Examples, path: Path) -> None:
             allow_pickle=False,
             week=np.array(examples.week.isoformat()),
             names=np.array(FEATURES),
+            users=examples.users,
             features=examples.features,
             bought=examples.bought,
-            weight=examples.weight,
         )
 
 
@@ -76,6 +87,6 @@ def load_examples(path: Path) -> Examples:
             if tuple(arrays["names"].tolist()) != FEATURES:
                 raise ValueError("its features are not those of this version")
             week = datetime.fromisoformat(str(arrays["week"]))
-            return Examples(week, arrays["features"], arrays["bought"], arrays["weight"])
+            return Examples(week, arrays["users"], arrays["features"], arrays["bought"])
     except (OSError, KeyError, ValueError) as error:
         raise ArtefactError(f"{path} cannot be used as training examples ({error}); delete it and run the week again") from error

@@ -20,6 +20,7 @@ from ingest.errors import ArtefactError
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
+Matrix = csr_array[Any, Any]
 
 ITEM_FEATURES = (
     "item_purchases_1d", "item_purchases_3d", "item_purchases_1w", "item_purchases_4w", "item_purchases_26w", "item_purchases",
@@ -30,12 +31,16 @@ ITEM_FEATURES = (
 ABSENT = np.float32(-1)  # no feature is negative, so trees tell it apart, and no runtime needs an opinion about NaN
 
 MAX_ITEMS = 20_000  # live catalogue; beyond it the items that sold longest ago are dropped
+MAX_WORDS = 50_000
 MAX_EASE_ITEMS = 5_000  # EASE inverts a dense matrix: 100 MB and about 3 s at this size, growing with the cube
 NEIGHBOURS = 100  # kept per item and similarity; scores beyond are noise
 EASE_L2 = 4.0
 COVISIT_SHRINKAGE = np.float32(0.5)
 BASKET_HALF_LIFE_DAYS = 56
 POPULARITY_HALF_LIFE_DAYS = 14
+POPULAR_ITEMS, ARRIVAL_ITEMS = 60, 30
+ARRIVAL_DAYS = 28
+DAY_MICROSECONDS = 86_400_000_000
 BLOCK_CELLS = 4_000_000  # dense cells held at once while sparsifying: 16 MB in float32
 
 
@@ -50,9 +55,9 @@ class ItemIndex:
     item_ids: npt.NDArray[np.str_]
     features: FloatArray  # n x len(ITEM_FEATURES)
     popularity: FloatArray  # recent purchases, decayed
-    covisited: csr_array
-    ease: csr_array
-    text: csr_array
+    covisited: Matrix
+    ease: Matrix
+    text: Matrix
 
     @property
     def size(self) -> int:
@@ -62,6 +67,17 @@ class ItemIndex:
     def number_of(self) -> dict[str, int]:
         """Map an item id to its number; ids outside the live catalogue are missing."""
         return {item_id: number for number, item_id in enumerate(self.item_ids.tolist())}
+
+    @cached_property
+    def shared_candidates(self) -> dict[str, IntArray]:
+        """Name the items that everybody gets: the best sellers of late, and the best sellers among arrivals."""
+        arrived = np.where(self.feature("item_age_days") < ARRIVAL_DAYS, self.popularity, 0)
+        return {"popular": _largest(self.popularity, POPULAR_ITEMS), "arrivals": _largest(arrived, ARRIVAL_ITEMS)}
+
+    @cached_property
+    def popularity_rank(self) -> FloatArray:
+        """Place of each item by recent popularity, 0 first; ties go to the smaller item number."""
+        return np.argsort(np.argsort(-self.popularity, kind="stable"), kind="stable").astype(np.float32)
 
     def feature(self, name: str) -> FloatArray:
         return self.features[:, ITEM_FEATURES.index(name)]
@@ -136,12 +152,13 @@ def number_lines(purchases: pd.DataFrame, item_ids: npt.NDArray[np.str_], as_of:
     known = purchases[purchases["event_time"] < as_of]
     user, _ = pd.factorize(known["user_id"], sort=True)
     item = pd.Index(item_ids.astype(object)).get_indexer(pd.Index(known["item_id"].astype(object)))
-    day = (pd.Timestamp(as_of) - known["event_time"] - pd.Timedelta(1, "us")).dt.days.to_numpy()
+    microseconds = (np.datetime64(as_of, "us") - known["event_time"].to_numpy("datetime64[us]")).astype(np.int64)
+    day = (microseconds - 1) // DAY_MICROSECONDS
     lines = pd.DataFrame({"user": user, "item": item, "day": day})[item >= 0].drop_duplicates().sort_values(["user", "day", "item"])
     return Lines(*(lines[name].to_numpy(np.int32) for name in ("user", "item", "day")))
 
 
-def recent_baskets(lines: Lines, size: int) -> csr_array:
+def recent_baskets(lines: Lines, size: int) -> Matrix:
     """Lay out what each customer bought in each week, baskets x items, so that B.T @ B adds up pairs bought together.
 
     Old baskets count less, and each basket counts once however large it is: a wholesaler's 200 lines say little about any one pair.
@@ -149,12 +166,13 @@ def recent_baskets(lines: Lines, size: int) -> csr_array:
     week = lines.day // 7
     rows, _ = pd.factorize(lines.user.astype(np.int64) * (int(week.max(initial=0)) + 1) + week)
     weights = np.sqrt(_decay(week * 7, BASKET_HALF_LIFE_DAYS) / np.bincount(rows)[rows] if len(rows) else np.empty(0))
-    baskets = csr_array((weights.astype(np.float32), (rows, lines.item)), shape=(rows.max(initial=-1) + 1, size))
+    shape = (int(rows.max(initial=-1)) + 1, size)
+    baskets: Matrix = csr_array((weights.astype(np.float32), (rows, lines.item)), shape=shape)
     baskets.sum_duplicates()
     return baskets
 
 
-def fit_ease(baskets: csr_array, l2: float) -> csr_array:
+def fit_ease(baskets: Matrix, l2: float) -> Matrix:
     """Fit EASE (Steck 2019, doi 10.1145/3308558.3313710) on the items with most weight in `baskets`."""
     size = baskets.shape[1]
     weight = np.asarray(baskets.multiply(baskets).sum(axis=0)).ravel()
@@ -172,9 +190,11 @@ def fit_ease(baskets: csr_array, l2: float) -> csr_array:
     return _spread(_keep_largest(weights), active, size)
 
 
-def nearest(left: csr_array, right: csr_array) -> csr_array:
+def nearest(left: Matrix, right: Matrix) -> Matrix:
     """Keep the largest entries of each row of left @ right, without the diagonal, a block of rows at a time."""
     size = left.shape[0]
+    if not size:
+        return csr_array((0, 0), dtype=np.float32)
     rows = max(1, BLOCK_CELLS // max(1, size))
     blocks = []
     for start in range(0, size, rows):
@@ -187,6 +207,11 @@ def nearest(left: csr_array, right: csr_array) -> csr_array:
     return csr_array((data, indices, indptr), shape=(size, size))
 
 
+def _largest(values: FloatArray, limit: int) -> IntArray:
+    best = np.argsort(-values, kind="stable")[:limit]
+    return best[values[best] > 0].astype(np.int32)
+
+
 def _live_catalogue(item_features: pd.DataFrame) -> pd.DataFrame:
     by_recency = item_features.sort_values(["item_days_since_last", "item_purchases", "item_id"], ascending=[True, False, True])
     return by_recency.head(MAX_ITEMS).sort_values("item_id", ignore_index=True)
@@ -196,24 +221,24 @@ def _decay(days: IntArray, half_life_days: float) -> FloatArray:
     return np.exp2(-days / half_life_days).astype(np.float32)
 
 
-def _covisited(baskets: csr_array) -> csr_array:
+def _covisited(baskets: Matrix) -> Matrix:
     """Compare items by the cosine of the baskets that hold them, shrunk where few do."""
     norm = np.sqrt(np.asarray(baskets.multiply(baskets).sum(axis=0)).ravel()) + COVISIT_SHRINKAGE
     scaled = csr_array(baskets @ diags_array(1 / norm).astype(np.float32))
     return nearest(csr_array(scaled.T), scaled)
 
 
-def _text_similarity(texts: pd.Series) -> csr_array:
+def _text_similarity(texts: pd.Series) -> Matrix:
     """Compare items by the words of their names: the only thing known about an item that nobody has bought yet."""
     filled = texts.fillna("").astype(str)
     if not filled.str.contains(r"\w\w").any():
         return csr_array((len(texts), len(texts)), dtype=np.float32)
-    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=50_000, dtype=np.float32).fit_transform(filled)
-    words = csr_array(words)
+    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=MAX_WORDS, dtype=np.float32)
+    words: Matrix = csr_array(vectorizer.fit_transform(filled))
     return nearest(words, csr_array(words.T))
 
 
-def _keep_largest(dense: FloatArray) -> csr_array:
+def _keep_largest(dense: FloatArray) -> Matrix:
     """Keep the positive entries among the `NEIGHBOURS` largest of each row."""
     kept = min(NEIGHBOURS, dense.shape[1])
     columns = np.sort(np.argpartition(-dense, kept - 1, axis=1)[:, :kept], axis=1)
@@ -223,7 +248,7 @@ def _keep_largest(dense: FloatArray) -> csr_array:
     return csr_array((values[positive], columns[positive].astype(np.int32), indptr), shape=dense.shape)
 
 
-def _spread(matrix: csr_array, numbers: npt.NDArray[np.int64], size: int) -> csr_array:
+def _spread(matrix: Matrix, numbers: npt.NDArray[np.int64], size: int) -> Matrix:
     """Move a matrix over some items to the numbers these have among all."""
     counts = np.zeros(size, np.int32)
     counts[numbers] = np.diff(matrix.indptr)

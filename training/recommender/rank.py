@@ -37,9 +37,14 @@ def list_items(plane: Plane, states: UserStates, index: ItemIndex, *, k: int = 2
     return pd.concat(frames, ignore_index=True)
 
 
-def score_catalogue(score: Scorer, states: UserStates, index: ItemIndex) -> FloatArray:
-    """Lay the scores of the candidates out as customers x items, 0 elsewhere; an unknown customer is an empty state through the same code."""
-    candidates = find_candidates(states, index)
+def score_catalogue(
+    score: Scorer, states: UserStates, index: ItemIndex, *, dropped: frozenset[str] = frozenset()
+) -> FloatArray:
+    """Lay the scores of the candidates out as customers x items, 0 elsewhere.
+
+    An unknown customer is an empty state through the same code.
+    """
+    candidates = find_candidates(states, index, dropped=dropped)
     plane = np.zeros((states.size, index.size), np.float32)
     plane[candidates.users, candidates.items] = score(pair_features(states, index, candidates))
     return plane
@@ -47,12 +52,11 @@ def score_catalogue(score: Scorer, states: UserStates, index: ItemIndex) -> Floa
 
 def rank_plane(plane: FloatArray, states: UserStates, index: ItemIndex, *, k: int = 20) -> Ranking:
     """Order what scores above 0, then fill up with popular items; ties go to the smaller item number."""
-    unpopularity = np.argsort(np.argsort(-index.popularity, kind="stable"), kind="stable").astype(np.float32)
-    filled = np.where(plane > 0, plane, -unpopularity)
-    everything = _best(filled, k)
+    filled = np.where(plane > 0, plane, -index.popularity_rank)
+    all_items, all_scores = _best(filled, k)
     filled[states.owners(), states.items] = -np.inf
-    unbought = _best(filled, k)
-    return Ranking(*({"all": part, "new": other} for part, other in zip(everything, unbought, strict=True)))
+    new_items, new_scores = _best(filled, k)
+    return Ranking({"all": all_items, "new": new_items}, {"all": all_scores, "new": new_scores})
 
 
 def _best(plane: FloatArray, k: int) -> tuple[IntArray, FloatArray]:

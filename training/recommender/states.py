@@ -5,6 +5,7 @@ Rows come from the offline store as a frame of many customers, or from the onlin
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -75,14 +76,15 @@ def read_states(rows: Mapping[str, Sequence[Any]], index: ItemIndex) -> UserStat
     numbers = np.array([number_of.get(item_id, -1) for history in histories for item_id in history], np.int32)
     owners = np.repeat(np.arange(len(user_ids)), [len(history) for history in histories])
     listed = numbers >= 0
-    values = [np.concatenate([_values(value) for value in rows[name]]) if len(user_ids) else [] for name in HISTORY_FEATURES]
-    history = np.array(values, np.float32).T[listed]
+    empty = np.empty(0, np.float32)
+    values = [np.concatenate([empty, *map(_values, rows[name])]) for name in HISTORY_FEATURES]
+    history = np.stack(values, axis=1)[listed]
     indptr = np.concatenate([[0], np.cumsum(np.bincount(owners[listed], minlength=len(user_ids)))]).astype(np.int64)
     return UserStates(user_ids, features, indptr, numbers[listed], history)
 
 
 def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
+    return value is None or (isinstance(value, float) and isnan(value))
 
 
 def _values(value: Any) -> npt.NDArray[np.float32]:
