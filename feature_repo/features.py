@@ -18,7 +18,7 @@ from ibis.expr.types import Column, IntegerColumn, Table, Value
 PURCHASE = "purchase"
 WINDOWS_DAYS: Mapping[str, int] = {"1d": 1, "3d": 3, "1w": 7, "4w": 28, "26w": 182}
 YEAR_DAYS = 364  # 52 whole weeks, so that a year ago is the same weekday
-HISTORY_ITEMS = 10_000  # bounds the online row; the busiest real customer has 2,000, and a "new" list must know them all
+HISTORY_ITEMS = 10_000  # bounds the online row; the busiest customer has 2,000, and a "new" list must know them all
 DECAY_PER_DAY = log(2) / 56  # half-life of eight weeks
 FIXED_POINT = 1_000_000  # prices and weights are summed as millionths, exactly
 

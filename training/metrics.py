@@ -13,7 +13,7 @@ PerUser = npt.NDArray[np.float64]
 def ndcg_at_k(hits: Hits, relevant: Counts, k: int) -> PerUser:
     """Weigh hits by 1 / log2(rank + 1) against the best possible order (binary NDCG; Järvelin and Kekäläinen 2002)."""
     discounts = 1 / np.log2(np.arange(2, k + 2))
-    gained = hits[:, :k] @ discounts[: hits.shape[1]]
+    gained = (hits[:, :k] * discounts[: hits.shape[1]]).sum(axis=1)  # not @: BLAS rounds by batch shape
     ideal = np.concatenate([[0], np.cumsum(discounts)])[np.minimum(relevant, k)]
     return np.divide(gained, ideal, out=np.zeros(len(hits)), where=ideal > 0)
 
@@ -27,7 +27,7 @@ def recall_at_k(hits: Hits, relevant: Counts, k: int) -> PerUser:
 
 def hit_rate_at_k(hits: Hits, k: int) -> PerUser:
     """1 for customers with at least one hit in the first k."""
-    return hits[:, :k].any(axis=1).astype(np.float64)
+    return np.asarray(hits[:, :k].any(axis=1), np.float64)
 
 
 def coverage_at_k(items: npt.NDArray[np.int32], catalogue_size: int, k: int) -> float:

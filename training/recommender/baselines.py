@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array, csr_matrix, diags_array
 
 from training.recommender.candidates import repeat_plane
 from training.recommender.index import FloatArray, ItemIndex, fit_ease, nearest, number_lines
@@ -55,11 +55,11 @@ def als(purchases: pd.DataFrame, index: ItemIndex) -> Plane:
 
     counts = _purchase_counts(purchases, index)
     model = AlternatingLeastSquares(factors=64, regularization=0.05, iterations=15, num_threads=2, random_state=0)
-    model.fit(counts, show_progress=False)
+    model.fit(csr_matrix(counts), show_progress=False)  # implicit knows the older matrix class only
     popularity = index.popularity**0.3
 
     def plane(states: UserStates) -> FloatArray:
-        factors = model.recalculate_user(np.arange(states.size), _bought(states, index))
+        factors = model.recalculate_user(np.arange(states.size), csr_matrix(_bought(states, index)))
         return (factors @ model.item_factors.T) * popularity
 
     return plane
@@ -78,7 +78,10 @@ BASELINES: Mapping[str, Baseline] = {
 
 def _purchase_counts(purchases: pd.DataFrame, index: ItemIndex) -> csr_array:
     lines = number_lines(purchases, index.item_ids, index.as_of)
-    counts = csr_array((np.ones(len(lines.user), np.float32), (lines.user, lines.item)), shape=(lines.user.max(initial=-1) + 1, index.size))
+    counts = csr_array(
+        (np.ones(len(lines.user), np.float32), (lines.user, lines.item)),
+        shape=(lines.user.max(initial=-1) + 1, index.size),
+    )
     counts.sum_duplicates()
     return counts
 

@@ -110,7 +110,9 @@ def bench_recommender(
 def bench_parts(purchases: pd.DataFrame, weeks: Sequence[datetime], *, replay: Replay = Replay()) -> list[Row]:
     """Leave out each candidate source and each feature group in turn: what loses nothing has not earned its place."""
     log = Log(purchases)
-    without_source = [(f"without source {name}", replace(replay, dropped_sources=frozenset({name}))) for name in SOURCES]
+    without_source = [
+        (f"without source {name}", replace(replay, dropped_sources=frozenset({name}))) for name in SOURCES
+    ]
     without_features = [
         (f"without features {group}", replace(replay, blanked_features=frozenset(names)))
         for group, names in FEATURE_GROUPS.items()

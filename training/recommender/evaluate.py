@@ -5,7 +5,14 @@ import pandas as pd
 
 from training.metrics import hit_rate_at_k, ndcg_at_k, recall_at_k
 
-MEASURES = ("ndcg_at_10_all", "recall_at_20_all", "hit_rate_at_10_all", "ndcg_at_10_new", "recall_at_20_new", "hit_rate_at_10_new")
+MEASURES = (
+    "ndcg_at_10_all",
+    "recall_at_20_all",
+    "hit_rate_at_10_all",
+    "ndcg_at_10_new",
+    "recall_at_20_new",
+    "hit_rate_at_10_new",
+)
 DEPTH = 20
 
 

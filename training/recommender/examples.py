@@ -43,7 +43,8 @@ def build_examples(
     rng = np.random.default_rng([seed, index.as_of.toordinal()])
     start = 0
     nobody = np.empty(0, np.int32)
-    parts = [(nobody, np.empty((0, len(FEATURES)), np.float32), np.empty(0, dtype=bool))]  # a week may be empty: Christmas
+    # A week may be empty: shops close over Christmas.
+    parts = [(nobody, np.empty((0, len(FEATURES)), np.float32), np.empty(0, dtype=bool))]
     for batch in states.batches(batch_size(index)):
         candidates = find_candidates(batch, index, dropped=dropped)
         bought = truth_matrix(batch, index, week_purchases)[candidates.users, candidates.items]
@@ -89,4 +90,6 @@ def load_examples(path: Path) -> Examples:
             week = datetime.fromisoformat(str(arrays["week"]))
             return Examples(week, arrays["users"], arrays["features"], arrays["bought"])
     except (OSError, KeyError, ValueError) as error:
-        raise ArtefactError(f"{path} cannot be used as training examples ({error}); delete it and run the week again") from error
+        raise ArtefactError(
+            f"{path} cannot be used as training examples ({error}); delete it and run the week again"
+        ) from error

@@ -96,7 +96,9 @@ def build_index(purchases: pd.DataFrame, item_features: pd.DataFrame, as_of: dat
         as_of=as_of,
         item_ids=item_ids,
         features=catalogue[list(ITEM_FEATURES)].astype(np.float32).fillna(ABSENT).to_numpy(dtype=np.float32),
-        popularity=np.bincount(lines.item, _decay(lines.day, POPULARITY_HALF_LIFE_DAYS), minlength=len(item_ids)).astype(np.float32),
+        popularity=np.bincount(
+            lines.item, _decay(lines.day, POPULARITY_HALF_LIFE_DAYS), minlength=len(item_ids)
+        ).astype(np.float32),
         covisited=_covisited(baskets),
         ease=fit_ease(baskets, EASE_L2),
         text=_text_similarity(catalogue["item_text"]),
@@ -124,7 +126,9 @@ def load_index(path: Path) -> ItemIndex:
         with np.load(path, allow_pickle=False) as arrays:
             size = len(arrays["item_ids"])
             similarities = {
-                name: csr_array((arrays[f"{name}_data"], arrays[f"{name}_indices"], arrays[f"{name}_indptr"]), shape=(size, size))
+                name: csr_array(
+                    (arrays[f"{name}_data"], arrays[f"{name}_indices"], arrays[f"{name}_indptr"]), shape=(size, size)
+                )
                 for name in ("covisited", "ease", "text")
             }
             return ItemIndex(
@@ -154,7 +158,11 @@ def number_lines(purchases: pd.DataFrame, item_ids: npt.NDArray[np.str_], as_of:
     item = pd.Index(item_ids.astype(object)).get_indexer(pd.Index(known["item_id"].astype(object)))
     microseconds = (np.datetime64(as_of, "us") - known["event_time"].to_numpy("datetime64[us]")).astype(np.int64)
     day = (microseconds - 1) // DAY_MICROSECONDS
-    lines = pd.DataFrame({"user": user, "item": item, "day": day})[item >= 0].drop_duplicates().sort_values(["user", "day", "item"])
+    lines = (
+        pd.DataFrame({"user": user, "item": item, "day": day})[item >= 0]
+        .drop_duplicates()
+        .sort_values(["user", "day", "item"])
+    )
     return Lines(*(lines[name].to_numpy(np.int32) for name in ("user", "item", "day")))
 
 
@@ -213,7 +221,9 @@ def _largest(values: FloatArray, limit: int) -> IntArray:
 
 
 def _live_catalogue(item_features: pd.DataFrame) -> pd.DataFrame:
-    by_recency = item_features.sort_values(["item_days_since_last", "item_purchases", "item_id"], ascending=[True, False, True])
+    by_recency = item_features.sort_values(
+        ["item_days_since_last", "item_purchases", "item_id"], ascending=[True, False, True]
+    )
     return by_recency.head(MAX_ITEMS).sort_values("item_id", ignore_index=True)
 
 

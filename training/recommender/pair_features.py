@@ -22,8 +22,9 @@ FEATURES = (
 
 def pair_features(states: UserStates, index: ItemIndex, candidates: Candidates) -> FloatArray:
     """Describe each candidate pair: pairs x len(FEATURES), float32; ABSENT where there is nothing to say."""
-    own = np.where(candidates.history[:, None] >= 0, states.history[candidates.history] if states.history.size else ABSENT, ABSENT)
-    own = np.broadcast_to(own, (len(candidates.items), len(HISTORY_FEATURES)))
+    own = np.full((len(candidates.items), len(HISTORY_FEATURES)), ABSENT)
+    bought = candidates.history >= 0
+    own[bought] = states.history[candidates.history[bought]]
     user = states.features[candidates.users]
     item = index.features[candidates.items]
     return np.concatenate([candidates.scores, candidates.ranks, own, _relations(own, user, item), user, item], axis=1)

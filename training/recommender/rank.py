@@ -15,6 +15,7 @@ Scorer = Callable[[FloatArray], FloatArray]  # pairs x features -> one score a p
 
 Plane = Callable[[UserStates], FloatArray]  # customers -> customers x items
 
+LIST_COLUMNS = ("user_id", "scope", "rank", "item_id", "score")
 SCOPES = ("all", "new")  # everything, and only what the customer never bought
 
 
@@ -33,8 +34,11 @@ def recommend(score: Scorer, states: UserStates, index: ItemIndex, *, k: int = 2
 
 def list_items(plane: Plane, states: UserStates, index: ItemIndex, *, k: int = 20) -> pd.DataFrame:
     """List the best items by any scorer of whole planes, a bounded batch of customers at a time."""
-    frames = [_as_rows(batch, index, rank_plane(plane(batch), batch, index, k=k)) for batch in states.batches(batch_size(index))]
-    return pd.concat(frames, ignore_index=True)
+    frames = [
+        _as_rows(batch, index, rank_plane(plane(batch), batch, index, k=k))
+        for batch in states.batches(batch_size(index))
+    ]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(LIST_COLUMNS))
 
 
 def score_catalogue(

@@ -70,7 +70,9 @@ def read_states(rows: Mapping[str, Sequence[Any]], index: ItemIndex) -> UserStat
     Items that the index no longer holds are left out: they cannot be recommended, nor say anything about others.
     """
     user_ids = np.asarray(rows["user_id"], dtype=object)
-    features = np.array([[ABSENT if _missing(value) else value for value in rows[name]] for name in USER_FEATURES], np.float32).T
+    features = np.array(
+        [[ABSENT if _missing(value) else value for value in rows[name]] for name in USER_FEATURES], np.float32
+    ).T
     histories = [[] if _missing(value) else value for value in rows["history_item_ids"]]
     number_of = index.number_of
     numbers = np.array([number_of.get(item_id, -1) for history in histories for item_id in history], np.int32)

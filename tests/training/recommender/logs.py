@@ -38,7 +38,7 @@ def news_log(*, readers: int = 150, weeks: int = 12, articles_a_day: int = 15, s
     """Readers with a favourite topic, articles that fade within days, and nobody who reads an article twice."""
     rng = np.random.default_rng(seed)
     days = weeks * 7
-    topic = np.repeat(rng.integers(0, len(TOPICS), days * articles_a_day)[:, None], 1, axis=1).ravel()
+    topic = rng.integers(0, len(TOPICS), days * articles_a_day)
     published = np.repeat(np.arange(days), articles_a_day)
     appeal = rng.lognormal(0, 0.8, len(topic))
     favourite = rng.integers(0, len(TOPICS), readers)
@@ -62,4 +62,8 @@ def _as_log(rows: list[tuple]) -> pd.DataFrame:
     log = pd.DataFrame(rows, columns=["user_id", "item_id", "event_time", "quantity", "price", "item_text"])
     log["event_time"] = log["event_time"].astype("datetime64[us]")
     log["price"] = log["price"].astype("float64")
-    return log.assign(event="purchase", country=None).astype({"country": "string"}).sort_values("event_time", ignore_index=True)
+    return (
+        log.assign(event="purchase", country=None)
+        .astype({"country": "string"})
+        .sort_values("event_time", ignore_index=True)
+    )
