@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -116,6 +119,7 @@ def run_replay(settings: Any, weeks: int, *, quiet: bool) -> list[dict[str, Any]
     from monitoring.report import write_report
     from training.workspace import Workspace
 
+    stop_when_told()
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -137,6 +141,22 @@ def run_replay(settings: Any, weeks: int, *, quiet: bool) -> list[dict[str, Any]
     meta = {"title": f"{settings.source}, seed {settings.seed}", "command": " ".join(["mlops", *sys.argv[1:]])}
     write_report(records, [d.to_dict() for d in ws.decisions.read()], meta, settings.home / "report.html")
     return records
+
+
+def stop_when_told() -> None:
+    """End at once on Ctrl-C or a polite kill; finished steps are kept, the one under way is done again next time.
+
+    A thread waits for the signals because Airflow, in whose hands the main thread is, keeps interrupts for itself.
+    """
+    told = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, told)
+
+    def wait() -> None:
+        number = signal.sigwait(told)
+        errors.print("\nStopped. What was finished is kept; the same command goes on from there.")
+        os._exit(128 + number)
+
+    threading.Thread(target=wait, name="stop", daemon=True).start()
 
 
 def summary(records: list[dict[str, Any]], out: Path) -> dict[str, Any]:
@@ -398,9 +418,6 @@ def open_workspace(directory: Path) -> Any:
 
 def wait_for(*processes: Any) -> None:
     """Until one of them ends or Ctrl-C is pressed."""
-    import signal
-    import time
-
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while all(process.poll() is None for process in processes):

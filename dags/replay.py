@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from dags.in_process import InProcessAirflow
@@ -30,14 +33,26 @@ def replay(settings: Settings, weeks: int, progress: Progress = silent) -> list[
     """
     store_settings(settings)
     ws = Workspace(settings)
-    airflow = InProcessAirflow(settings.home)
     records: list[dict[str, Any]] = []
-    for k in range(weeks):
-        as_of = datetime.combine(settings.start, datetime.min.time()) + timedelta(days=7 * k)
-        run_week(airflow, ws, as_of, progress)
-        records.append(week_record(ws, as_of))
-        write_json(settings.home / "weeks.json", records)
+    with _alone_in(settings.home):
+        airflow = InProcessAirflow(settings.home)
+        for k in range(weeks):
+            as_of = datetime.combine(settings.start, datetime.min.time()) + timedelta(days=7 * k)
+            run_week(airflow, ws, as_of, progress)
+            records.append(week_record(ws, as_of))
+            write_json(settings.home / "weeks.json", records)
     return records
+
+
+@contextmanager
+def _alone_in(home: Path) -> Iterator[None]:
+    """Keep a second replay out of a workspace; the lock goes when the process does, however it ends."""
+    with (home / "replay.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ReplayError(f"Another replay is running in {home}; wait for it, or choose another --out.") from error
+        yield
 
 
 def run_week(airflow: InProcessAirflow, ws: Workspace, as_of: datetime, progress: Progress = silent) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +43,30 @@ def test_killed_after_every_step(undisturbed: Path, tmp_path: Path) -> None:
         assert (out / "recommendations" / path.name).read_bytes() == path.read_bytes()
 
 
-def _wait_for_part(part: Path, process: subprocess.Popen[bytes]) -> None:
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_polite_stop_is_short_and_clear(tmp_path: Path, sign: signal.Signals) -> None:
+    """Ctrl-C and a polite kill end the replay within seconds, with one line instead of a stack trace."""
+    out = tmp_path / "workspace"
+    process = subprocess.Popen([MLOPS, *REPLAY, out], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    _wait_for_part(out / "weeks" / "2011-01-24" / "settle.json", process)
+    process.send_signal(sign)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "the same command goes on from there" in said.replace("\n", " ")
+
+
+def test_two_replays_do_not_share_a_workspace(tmp_path: Path) -> None:
+    """The second one is told, instead of writing into the first one's weeks."""
+    home = tmp_path / "workspace"
+    home.mkdir()
+    with (home / "replay.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        finished = run_mlops(*REPLAY, home)
+    assert finished.returncode == 1
+    assert "Another replay is running" in finished.stderr.replace("\n", " ")
+
+
+def _wait_for_part(part: Path, process: subprocess.Popen[Any]) -> None:
     deadline = time.monotonic() + 300
     while not part.exists():
         assert process.poll() is None and time.monotonic() < deadline, f"{part.name} was never written"

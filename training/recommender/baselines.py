@@ -27,7 +27,7 @@ def popularity_4w(_purchases: pd.DataFrame, index: ItemIndex) -> Plane:
 
 
 def repeat_x_popularity(_purchases: pd.DataFrame, index: ItemIndex) -> Plane:
-    """Rank what the customer bought before by decayed purchases x recent popularity ^ .4: hard to beat where people restock."""
+    """Rank what the customer bought before by orders x popularity of the last four weeks ^ .4: hard to beat where people restock."""
     return lambda states: repeat_plane(states, index)
 
 

@@ -74,6 +74,7 @@ class Log:
 
     def __init__(self, purchases: pd.DataFrame) -> None:
         self._purchases = purchases
+        self._table = ibis.memtable(purchases)  # once: each one is a copy that lives as long as the process
         self._inputs: dict[datetime, tuple[UserStates, ItemIndex]] = {}
 
     def before(self, moment: datetime) -> pd.DataFrame:
@@ -86,10 +87,13 @@ class Log:
     def inputs(self, monday: datetime) -> tuple[UserStates, ItemIndex]:
         """Describe the week's customers and the catalogue as of its Monday."""
         if monday not in self._inputs:
-            known = ibis.memtable(self.before(monday))
-            index = build_index(self.before(monday), item_features(known, monday).to_pandas(), monday)
+            index = build_index(self._purchases, item_features(self._table, monday).to_pandas(), monday)
             users = np.sort(self.week(monday)["user_id"].unique())
-            rows = user_features(known, monday).to_pandas().merge(user_history(known, monday).to_pandas(), on="user_id")
+            rows = (
+                user_features(self._table, monday)
+                .to_pandas()
+                .merge(user_history(self._table, monday).to_pandas(), on="user_id")
+            )
             self._inputs[monday] = read_states(rows.set_index("user_id").reindex(users).reset_index(), index), index
         return self._inputs[monday]
 

@@ -17,6 +17,7 @@ from training.recommender.states import UserStates
 PAIR_SOURCES = ("repeat", "covisited", "ease", "text")  # score a customer-item pair
 LIMITS: Mapping[str, int] = {"repeat": 200, "covisited": 60, "ease": 60, "text": 40}
 REPEAT_POWER = np.float32(0.4)
+UNSOLD = np.float32(0.1)
 UNRANKED = np.float32(999)
 
 
@@ -71,9 +72,13 @@ def source_planes(states: UserStates, index: ItemIndex) -> dict[str, FloatArray]
 
 
 def repeat_plane(states: UserStates, index: ItemIndex) -> FloatArray:
-    """Score what the customer bought before: the more, the more recently, and the more others buy it now."""
-    popularity = index.feature("item_purchases_4w")[states.items] ** REPEAT_POWER
-    return states.matrix(states.past("history_weight") * popularity, index.size).toarray()
+    """Score what the customer bought before: the more often, and the more others buy it now.
+
+    Orders count in full however old they are: with decayed ones the rule lost .02 NDCG@10 on real weeks. What nobody
+    bought for four weeks keeps a little weight, or it could not be found again.
+    """
+    popularity = np.maximum(index.feature("item_purchases_4w"), UNSOLD)[states.items] ** REPEAT_POWER
+    return states.matrix(states.past("history_orders") * popularity, index.size).toarray()
 
 
 def _choose_best(chosen: npt.NDArray[np.bool_], plane: FloatArray, limit: int) -> None:

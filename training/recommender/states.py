@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.sparse import csr_array
 
 from training.recommender.index import ABSENT, FloatArray, IntArray, ItemIndex
@@ -64,7 +65,7 @@ class UserStates:
             )
 
 
-def read_states(rows: Mapping[str, Sequence[Any]], index: ItemIndex) -> UserStates:
+def read_states(rows: Mapping[str, Sequence[Any]] | pd.DataFrame, index: ItemIndex) -> UserStates:
     """Align rows with the columns STATE_COLUMNS (a data frame, or a dict of lists) to the item numbers of `index`.
 
     Items that the index no longer holds are left out: they cannot be recommended, nor say anything about others.
