@@ -430,9 +430,16 @@ def main() -> None:
     """Run the command; a known error is one message and exit code 1, never a stack trace."""
     try:
         app()
+        code = 0
     except PlatformError as error:
         errors.print(f"[bold red]{type(error).__name__}[/bold red] {error}", highlight=False)
-        raise SystemExit(1) from None
+        code = 1
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Straight out: on an orderly way out DuckDB's bindings print a page about objects that vendors still hold.
+    os._exit(code)
 
 
 if __name__ == "__main__":

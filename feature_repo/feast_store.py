@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
 import ibis
@@ -82,9 +84,8 @@ class FeastStore:
         if marker.exists() and json.loads(marker.read_text())["as_of"] >= as_of.isoformat():
             return False
         moment = as_of.replace(tzinfo=UTC)
-        self._feast.materialize(
-            start_date=moment - TTL, end_date=moment + timedelta(seconds=1), disable_event_timestamp=False
-        )
+        with redirect_stdout(StringIO()):  # Feast prints its progress, in colour, into whatever a caller prints
+            self._feast.materialize(start_date=moment - TTL, end_date=moment + timedelta(seconds=1))
         marker.write_text(json.dumps({"as_of": as_of.isoformat()}))
         return True
 
