@@ -75,6 +75,7 @@ def replay(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Run the weekly loop over past weeks, with the real DAGs, and write weeks.json, decisions.jsonl, lists and report."""
+    stop_when_told()
     from training.settings import build_settings
 
     given: dict[str, Any] = {
@@ -119,7 +120,6 @@ def run_replay(settings: Any, weeks: int, *, quiet: bool) -> list[dict[str, Any]
     from monitoring.report import write_report
     from training.workspace import Workspace
 
-    stop_when_told()
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -146,7 +146,8 @@ def run_replay(settings: Any, weeks: int, *, quiet: bool) -> list[dict[str, Any]
 def stop_when_told() -> None:
     """End at once on Ctrl-C or a polite kill; finished steps are kept, the one under way is done again next time.
 
-    A thread waits for the signals because Airflow, in whose hands the main thread is, keeps interrupts for itself.
+    A thread waits for the signals because Airflow, in whose hands the main thread is, keeps interrupts for itself. Call
+    it before anything that starts threads: they inherit what is blocked, and one that did not would take the signal.
     """
     told = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, told)
