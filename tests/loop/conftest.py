@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,12 +43,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def weeks(demo: Path) -> list[dict[str, Any]]:
     return json.loads((demo / "weeks.json").read_text())
-
-
-@pytest.fixture
-def demo_copy(demo: Path, tmp_path: Path) -> Path:
-    """A copy that a story may change. MLflow keeps absolute places, so the copy shares the original's artefacts."""
-    return Path(shutil.copytree(demo, tmp_path / "workspace", ignore=shutil.ignore_patterns("airflow", "staging")))
 
 
 @pytest.fixture
