@@ -41,7 +41,7 @@ def reproduce(ws: Workspace, version: str) -> list[Comparison]:
     registry = MlflowRegistry(ws.settings)
     record = registry.version(version).tags
     as_of, params = datetime.fromisoformat(record["as_of"]), json.loads(record["params"])
-    seed, _ = params.pop("seed"), params.pop("threads")
+    seed = params.pop("seed")
     with tempfile.TemporaryDirectory(prefix="mlops-reproduce-") as folder:
         store = FeastStore(Path(folder))
         store.apply()

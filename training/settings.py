@@ -42,9 +42,6 @@ class Settings(BaseModel):
     label_weeks: int = Field(default=26, ge=1, le=104)
     """Weeks of labels that a ranker learns from. 26 beat 12 (NDCG@10 .352 against .347 on four real weeks)."""
 
-    threads: int = Field(default=2, ge=1, le=2)
-    """OpenMP threads for fitting. At most two: adding two partial sums gives the same bits in either order, three do not."""
-
     online_store: Literal["sqlite", "redis"] = "sqlite"
     redis_url: str = "localhost:6379"
     tracking_uri: str | None = None
@@ -120,7 +117,6 @@ _WORLD = (
     "seed",
     "scale",
     "label_weeks",
-    "threads",
 )
 
 

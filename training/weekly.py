@@ -313,7 +313,7 @@ def _fit_and_register(ws: Workspace, as_of: datetime, examples: list[Examples]) 
         "snapshot_id": _part(ws, as_of, "snapshot")["snapshot"]["id"],
         "feature_service": service_version(),
         "label_weeks": json.dumps([f"{e.week:%Y-%m-%d}" for e in examples]),
-        "params": json.dumps({**asdict(params), "seed": ws.settings.seed, "threads": ws.settings.threads}),
+        "params": json.dumps({**asdict(params), "seed": ws.settings.seed}),
     }
     key = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
     found = registry.find(key)

@@ -28,6 +28,7 @@ ITEM_FEATURES = (
     "item_repeats_1w", "item_repeats_4w",
     "item_age_days", "item_days_since_last", "item_median_price", "item_last_price", "item_median_quantity",
 )  # fmt: skip
+MATRICES = ("covisited", "ease", "text", "peers", "peers_bought", "peers_found")
 ABSENT = np.float32(-1)  # no feature is negative, so trees tell it apart, and no runtime needs an opinion about NaN
 
 MAX_ITEMS = 20_000  # live catalogue; beyond it the items that sold longest ago are dropped
@@ -37,6 +38,9 @@ NEIGHBOURS = 100  # kept per item and similarity; scores beyond are noise
 EASE_L2 = 4.0
 COVISIT_SHRINKAGE = np.float32(0.5)
 BASKET_HALF_LIFE_DAYS = 56
+PEER_DAYS = 56  # who bought nothing for so long says nothing about this week's demand
+PEER_HALF_LIFE_DAYS = 7
+PEER_SHRINKAGE = np.float32(2)
 POPULARITY_HALF_LIFE_DAYS = 14
 POPULAR_ITEMS, ARRIVAL_ITEMS = 60, 30
 ARRIVAL_DAYS = 28
@@ -48,7 +52,8 @@ BLOCK_CELLS = 4_000_000  # dense cells held at once while sparsifying: 16 MB in 
 class ItemIndex:
     """Arrays over item numbers 0..n-1, which follow the sorted item ids.
 
-    The similarities are n x n: row = item in the history, column = item to recommend.
+    The similarities are n x n: row = item in the history, column = item to recommend. Peers are the customers who bought something lately:
+    how much a customer is like each peer, times what those peers bought or first found, is demand among people of the same taste.
     """
 
     as_of: datetime
@@ -58,6 +63,9 @@ class ItemIndex:
     covisited: Matrix
     ease: Matrix
     text: Matrix
+    peers: Matrix  # n x peers: how strongly an item ties its buyer to each peer
+    peers_bought: Matrix  # peers x n: what each peer bought lately, decayed
+    peers_found: Matrix  # peers x n: the same, of items bought for the first time
 
     @property
     def size(self) -> int:
@@ -102,6 +110,7 @@ def build_index(purchases: pd.DataFrame, item_features: pd.DataFrame, as_of: dat
         covisited=_covisited(baskets),
         ease=fit_ease(baskets, EASE_L2),
         text=_text_similarity(catalogue["item_text"]),
+        **dict(zip(("peers", "peers_bought", "peers_found"), _peers(lines, len(item_ids)), strict=True)),
     )
 
 
@@ -113,9 +122,10 @@ def save_index(index: ItemIndex, path: Path) -> None:
         "features": index.features,
         "popularity": index.popularity,
     }
-    for name in ("covisited", "ease", "text"):
-        matrix = getattr(index, name)
+    for name in MATRICES:
+        matrix: Matrix = getattr(index, name)
         arrays |= {f"{name}_data": matrix.data, f"{name}_indices": matrix.indices, f"{name}_indptr": matrix.indptr}
+        arrays |= {f"{name}_shape": np.array(matrix.shape)}
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 
@@ -124,19 +134,19 @@ def load_index(path: Path) -> ItemIndex:
     """Read an index that `save_index` wrote; raises ArtefactError when it is missing or of another format."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            size = len(arrays["item_ids"])
-            similarities = {
+            matrices = {
                 name: csr_array(
-                    (arrays[f"{name}_data"], arrays[f"{name}_indices"], arrays[f"{name}_indptr"]), shape=(size, size)
+                    (arrays[f"{name}_data"], arrays[f"{name}_indices"], arrays[f"{name}_indptr"]),
+                    shape=tuple(arrays[f"{name}_shape"].tolist()),
                 )
-                for name in ("covisited", "ease", "text")
+                for name in MATRICES
             }
             return ItemIndex(
                 as_of=datetime.fromisoformat(str(arrays["as_of"])),
                 item_ids=arrays["item_ids"],
                 features=arrays["features"],
                 popularity=arrays["popularity"],
-                **similarities,
+                **matrices,
             )
     except (OSError, KeyError, ValueError) as error:
         raise ArtefactError(f"{path} is not an item index ({error}); rebuild it by running the week again") from error
@@ -229,6 +239,40 @@ def _live_catalogue(item_features: pd.DataFrame) -> pd.DataFrame:
 
 def _decay(days: IntArray, half_life_days: float) -> FloatArray:
     return np.exp2(-days / half_life_days).astype(np.float32)
+
+
+def _peers(lines: Lines, size: int) -> tuple[Matrix, Matrix, Matrix]:
+    """Describe the customers of the last weeks by what they hold (a share of each one's taste), bought and found."""
+    held = pd.DataFrame({"user": lines.user, "item": lines.item, "day": lines.day})
+    held["weight"] = _decay(lines.day, BASKET_HALF_LIFE_DAYS)
+    pairs = held.groupby(["user", "item"], as_index=False).agg(
+        weight=("weight", "sum"), first=("day", "max"), last=("day", "min")
+    )
+    pairs = pairs[pairs.groupby("user")["last"].transform("min") < PEER_DAYS]
+    peer, _ = pd.factorize(pairs["user"])
+    count = int(peer.max(initial=-1)) + 1
+    numbered = dict(zip(pairs["user"], peer, strict=True))
+    taste: Matrix = csr_array(
+        (np.minimum(pairs["weight"], 1).astype(np.float32), (peer, pairs["item"])), shape=(count, size)
+    )
+    per_peer, per_item = (np.asarray(taste.sum(axis=axis), np.float32).ravel() for axis in (1, 0))
+    shares = diags_array(1 / per_peer) @ taste @ diags_array(1 / np.sqrt(per_item + PEER_SHRINKAGE))
+
+    recent = held[held["day"] < PEER_DAYS]
+    bought = csr_array(
+        (
+            _decay(recent["day"].to_numpy(), PEER_HALF_LIFE_DAYS),
+            (recent["user"].map(numbered).to_numpy(np.int32), recent["item"]),
+        ),
+        shape=(count, size),
+    )
+    new = (pairs["first"] < PEER_DAYS).to_numpy()
+    found = csr_array(
+        (_decay(pairs["first"].to_numpy()[new], PEER_HALF_LIFE_DAYS), (peer[new], pairs["item"][new])),
+        shape=(count, size),
+    )
+    bought.sum_duplicates()
+    return csr_array(shares.T.astype(np.float32)), bought, found
 
 
 def _covisited(baskets: Matrix) -> Matrix:

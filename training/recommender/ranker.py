@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from training.recommender.examples import Examples
 from training.recommender.index import FloatArray
 
-THREADS = 2
+THREADS = 2  # at most: two partial sums add up to the same bits in either order, three do not
 SMALL_ROWS = 20_000  # below this, waking a second thread costs more than it saves
 
 
@@ -44,8 +44,18 @@ def fit_ranker(weeks: Sequence[Examples], params: RankerParams, *, seed: int) ->
         model.fit(
             np.concatenate([examples.features for examples in ordered]),
             np.concatenate([examples.bought for examples in ordered]),
+            sample_weight=np.concatenate([_customer_weights(examples) for examples in ordered]),
         )
     return model
+
+
+def _customer_weights(examples: Examples) -> FloatArray:
+    """Weigh customers between one vote each and one per row: lists are judged per customer, and wholesalers fill most rows.
+
+    Worth .0035 NDCG@10 on weeks 51 to 59; one vote each is no better than none at all.
+    """
+    rows = np.bincount(examples.users)
+    return (1 / np.sqrt(rows[examples.users])).astype(np.float32)
 
 
 def score_pairs(model: HistGradientBoostingClassifier, features: FloatArray) -> FloatArray:
