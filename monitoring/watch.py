@@ -19,7 +19,7 @@ from training.recommender.evaluate import measure
 from training.recommender.states import USER_FEATURES
 from training.vocabulary import Action, Decision, Evidence
 from training.week_data import WEEK
-from training.weekly import compared_versions, judge_on_last_week, scorer, summarise, week_data
+from training.weekly import compared_versions, judge_on_last_week, summarise, week_data
 from training.workspace import Workspace, write_whole
 
 #: Weeks that realised quality and drift are compared with.
@@ -156,8 +156,8 @@ def _release_evidence(ws: Workspace, registry: MlflowRegistry, as_of: datetime) 
         age = (as_of - datetime.fromisoformat(promotions[-1].at)) / WEEK
         found["weeks_since_promotion"] = Evidence("weeks_since_promotion", age, "decision log")
     if has_previous:
-        pair = {role: scorer(registry, versions[role]) for role in (CHAMPION, PREVIOUS)}
-        if judged := judge_on_last_week(ws, as_of, pair):
+        pair = {role: versions[role] for role in (CHAMPION, PREVIOUS)}
+        if judged := judge_on_last_week(ws, as_of, registry, pair):
             ours, theirs = (judged.figures[role]["ndcg_at_10_all"].to_numpy() for role in (CHAMPION, PREVIOUS))
             d = paired_bootstrap(ours, theirs, seed=ws.settings.seed)
             source = f"version {versions[CHAMPION]} minus version {versions[PREVIOUS]}, week of {judged.week:%Y-%m-%d}"

@@ -49,11 +49,18 @@ class JudgedWeek:
 
 
 def judge_week(
-    data: WeekData, week: datetime, *, known_at: datetime, index: ItemIndex, scorers: Mapping[str, Scorer]
+    data: WeekData,
+    week: datetime,
+    *,
+    known_at: datetime,
+    index: ItemIndex,
+    scorers: Mapping[str, Scorer],
+    figures: Mapping[str, pd.DataFrame],
 ) -> JudgedWeek | None:
     """Let every scorer and baseline rank the week's active customers from what was known on its Monday.
 
-    None when nobody bought anything: then there is nothing to judge by, and the gates say so.
+    `figures` are those that were measured before, on this very week. None when nobody bought anything: then there is
+    nothing to judge by, and the gates say so.
     """
     bought = data.bought_in(week, known_at=known_at)
     if bought.empty or not index.size:
@@ -63,7 +70,7 @@ def judge_week(
     earlier = data.purchases(week).to_pandas()
     lists = {name: recommend(score, states, index) for name, score in scorers.items()}
     lists |= {name: list_items(ALL_BASELINES[name](earlier, index), states, index) for name in BASELINES}
-    figures = {name: measure(listed, bought, earlier) for name, listed in lists.items()}
+    figures = {**figures, **{name: measure(listed, bought, earlier) for name, listed in lists.items()}}
     return JudgedWeek(week, index, states, rows["user_country"].fillna("").to_numpy(dtype=str), figures, lists)
 
 

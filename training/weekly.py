@@ -141,8 +141,7 @@ def evaluate_candidate(ws: Workspace, as_of: datetime) -> dict[str, Any]:
         candidate = _part(ws, as_of, "fit")["candidate"]
         registry = MlflowRegistry(ws.settings)
         versions = compared_versions(ws, registry, candidate["version"] if candidate else None)
-        scorers = {role: scorer(registry, version) for role, version in versions.items()}
-        judged = judge_on_last_week(ws, as_of, scorers)
+        judged = judge_on_last_week(ws, as_of, registry, versions)
         metrics = describe_week(judged, seed=ws.settings.seed) if judged else None
         if candidate is None:
             return {**reference, "metrics": metrics}
@@ -253,14 +252,27 @@ def compared_versions(ws: Workspace, registry: MlflowRegistry, candidate: str | 
     return {role: version for role, version in roles.items() if version}
 
 
-def judge_on_last_week(ws: Workspace, as_of: datetime, scorers: Mapping[str, Scorer]) -> JudgedWeek | None:
-    """Rank last week's customers as of its Monday; None when its events are not in the lake."""
+def judge_on_last_week(
+    ws: Workspace, as_of: datetime, registry: MlflowRegistry, versions: Mapping[str, str]
+) -> JudgedWeek | None:
+    """Rank last week's customers as of its Monday by versions, named by role; None when its events are not in the lake.
+
+    A version's figures are kept: on one Monday the watch and the gates compare some of the same ones. The candidate is
+    always ranked, because the gates look at its lists, too.
+    """
     data, week = week_data(ws), as_of - WEEK
     known_at = data.labels_known(week, as_of)
     if known_at is None:
         return None
     index = load_or_build_index(ws, data, data.feature_moment(week))
-    return judge_week(data, week, known_at=known_at, index=index, scorers=scorers)
+    paths = {role: ws.figures_path(week, version) for role, version in versions.items()}
+    kept = {role: pd.read_parquet(path) for role, path in paths.items() if path.exists() and role != CANDIDATE}
+    scorers = {role: scorer(registry, version) for role, version in versions.items() if role not in kept}
+    judged = judge_week(data, week, known_at=known_at, index=index, scorers=scorers, figures=kept)
+    if judged is not None:
+        for role in scorers:
+            write_whole(paths[role], judged.figures[role].to_parquet)
+    return judged
 
 
 def load_or_build_index(ws: Workspace, data: WeekData, as_of: datetime) -> ItemIndex:

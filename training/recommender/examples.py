@@ -14,6 +14,9 @@ from training.recommender.index import FloatArray, IntArray, ItemIndex
 from training.recommender.pair_features import FEATURES, pair_features
 from training.recommender.states import UserStates
 
+# The same share of purchases from everyone, or trees spend their splits on who buys much, which orders nobody's list; and a bound, or
+# wholesalers fill most rows. Rows without either lost .005 NDCG@10. A bound of 20 gains .001 for 40 % more rows (weeks 40 to 59).
+PURCHASES_PER_CUSTOMER = 10
 NEGATIVES_PER_POSITIVE = 4
 
 
@@ -36,7 +39,7 @@ def build_examples(
     negatives_per_positive: int = NEGATIVES_PER_POSITIVE,
     dropped: frozenset[str] = frozenset(),
 ) -> Examples:
-    """Describe the week's purchases among the candidates and a seeded sample of what was left.
+    """Describe a seeded sample, the same from everyone, of the week's purchases among the candidates and of what was left.
 
     `states` are the customers active in the week that starts at `index.as_of`, `week_purchases` their user_id and item_id.
     """
@@ -48,13 +51,24 @@ def build_examples(
     for batch in states.batches(batch_size(index)):
         candidates = find_candidates(batch, index, dropped=dropped)
         bought = truth_matrix(batch, index, week_purchases)[candidates.users, candidates.items]
-        share = negatives_per_positive * bought.sum() / max(1, np.count_nonzero(~bought))
-        kept = bought | (rng.random(len(bought)) < share)
+        kept = _sample(candidates.users, bought, rng, negatives_per_positive)
         users = candidates.users[kept] + np.int32(start)
         parts.append((users, pair_features(batch, index, candidates)[kept], bought[kept]))
         start += batch.size
     users, features, bought = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     return Examples(index.as_of, users, features, bought)
+
+
+def _sample(
+    users: IntArray, bought: npt.NDArray[np.bool_], rng: np.random.Generator, negatives_per_positive: int
+) -> npt.NDArray[np.bool_]:
+    """Mark up to PURCHASES_PER_CUSTOMER purchases of each customer, and so many times as many of the rest."""
+    group = users.astype(np.int64) * 2 + bought
+    order = np.lexsort((rng.random(len(users)), group))
+    place = np.empty(len(users), np.int64)
+    place[order] = np.arange(len(users)) - np.searchsorted(group[order], group[order])
+    purchases = np.minimum(np.bincount(users[bought], minlength=int(users.max(initial=0)) + 1), PURCHASES_PER_CUSTOMER)
+    return place < purchases[users] * np.where(bought, 1, negatives_per_positive)
 
 
 def truth_matrix(states: UserStates, index: ItemIndex, week_purchases: pd.DataFrame) -> npt.NDArray[np.bool_]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ingest.errors import ArtefactError
+from training.recommender import examples as module
 from training.recommender.bench import Log
 from training.recommender.candidates import find_candidates
 from training.recommender.examples import build_examples, load_examples, save_examples, truth_matrix
@@ -15,16 +16,24 @@ from training.recommender.index import ItemIndex
 from training.recommender.states import UserStates
 
 
-def test_every_purchase_among_the_candidates_is_kept(shop: Log, states: UserStates, index: ItemIndex) -> None:
-    """Only what was not bought is sampled."""
+def test_every_customer_gives_the_same_share(
+    shop: Log, states: UserStates, index: ItemIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All purchases among the candidates up to the bound, and the given number of other items for each, of one and all."""
+    monkeypatch.setattr(module, "PURCHASES_PER_CUSTOMER", 3)
     week = shop.week(index.as_of)
     candidates = find_candidates(states, index)
-    expected = truth_matrix(states, index, week)[candidates.users, candidates.items].sum()
+    bought = truth_matrix(states, index, week)[candidates.users, candidates.items]
+    there = np.bincount(candidates.users[bought], minlength=states.size)
+    left = np.bincount(candidates.users[~bought], minlength=states.size)
 
     examples = build_examples(states, index, week, seed=0, negatives_per_positive=2)
 
-    assert examples.bought.sum() == expected > 0
-    assert 1 < (~examples.bought).sum() / expected < 3
+    given = np.bincount(examples.users[examples.bought], minlength=states.size)
+    beside = np.bincount(examples.users[~examples.bought], minlength=states.size)
+    assert given.tolist() == np.minimum(there, 3).tolist()
+    assert there.max() > 3
+    assert beside.tolist() == np.minimum(left, 2 * given).tolist()
 
 
 def test_the_sample_repeats_with_its_seed(shop: Log, states: UserStates, index: ItemIndex) -> None:

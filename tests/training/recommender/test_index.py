@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 
 from ingest.errors import ArtefactError
 from tests.training.recommender.logs import monday, shop_log
@@ -78,3 +79,41 @@ def test_a_log_may_lack_what_describes_items(column: str) -> None:
     assert index.size == 12
     assert np.isfinite(index.features).all()
     assert np.isfinite(states.features).all()
+
+
+def test_demand_is_read_from_similar_customers() -> None:
+    """Lately readers bought the novel and cooks the pan: to one more reader the novel is worth more than the pan."""
+    day = monday(10)
+    past = [
+        (user, item, day - pd.Timedelta(days=40))
+        for user, item in (("r1", "book"), ("r2", "book"), ("c1", "knife"), ("c2", "knife"))
+    ]
+    lately = [
+        (user, item, day - pd.Timedelta(days=2)) for user, item in (("r1", "novel"), ("c1", "pan"), ("c2", "pan"))
+    ]
+    log = pd.DataFrame([*past, *lately], columns=["user_id", "item_id", "event_time"])
+    log = log.assign(event="purchase", quantity=1.0, price=1.0, item_text="", country="")
+    index = Log(log).inputs(day)[1]
+    reader = csr_array(np.eye(index.size, dtype=np.float32)[[index.number_of["book"]]])
+
+    for recent in (index.peers_bought, index.peers_found):
+        demand = (reader @ index.peers @ recent).toarray()[0]
+
+        assert demand[index.number_of["novel"]] > demand[index.number_of["pan"]]
+        assert index.popularity[index.number_of["pan"]] > index.popularity[index.number_of["novel"]]
+
+
+def test_only_first_purchases_count_as_found() -> None:
+    """What a peer bought again is demand, not discovery."""
+    day = monday(10)
+    bought = [("u", "tea", 40), ("u", "tea", 2), ("u", "cup", 2)]
+    log = pd.DataFrame(
+        [(u, i, day - pd.Timedelta(days=d)) for u, i, d in bought], columns=["user_id", "item_id", "event_time"]
+    )
+    log = log.assign(event="purchase", quantity=1.0, price=1.0, item_text="", country="")
+    index = Log(log).inputs(day)[1]
+    tea, cup = index.number_of["tea"], index.number_of["cup"]
+
+    bought_now, found_now = index.peers_bought.toarray()[0], index.peers_found.toarray()[0]
+
+    assert bought_now[tea] > bought_now[cup] == found_now[cup] > found_now[tea] > 0
