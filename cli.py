@@ -44,7 +44,8 @@ bench_app = typer.Typer(no_args_is_help=True, help="Measure what the documentati
 app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
 
-console = Console()
+#: A table in a file or a pipe is not cut to a terminal that is not there.
+console = Console(width=None if sys.stdout.isatty() else 160)
 errors = Console(stderr=True)
 
 Dir = Annotated[Path, typer.Option("--dir", help="A workspace: the --out of a replay.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
@@ -137,8 +139,8 @@ class MlflowRegistry:
         self, run_id: str, metrics: Mapping[str, float], documents: Mapping[str, Any], plots: Mapping[str, Any]
     ) -> None:
         """Add what was found out about a candidate to its run: figures, JSON documents, Matplotlib figures."""
-        for name, value in metrics.items():
-            self._client.log_metric(run_id, name, value)
+        now = int(time.time() * 1000)
+        self._client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
         for name, document in documents.items():
             self._client.log_dict(run_id, document, name)
         for name, plot in plots.items():
