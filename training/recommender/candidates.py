@@ -113,11 +113,15 @@ def _choose_best(chosen: npt.NDArray[np.bool_], plane: FloatArray, limit: int) -
 
 def _rank_within(users: IntArray, scores: FloatArray) -> FloatArray:
     """Number each customer's pairs by falling score; ties keep item order."""
-    order = np.lexsort((-scores, users))
-    starts = np.searchsorted(users, users[order], side="left")
-    ranks = np.empty(len(users), np.float32)
-    ranks[order] = np.arange(len(users)) - starts
-    return np.where(scores > 0, ranks, UNRANKED)
+    return np.where(scores > 0, place_within(users, -scores), UNRANKED).astype(np.float32)
+
+
+def place_within(groups: npt.NDArray[np.integer], keys: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+    """Number the entries of each group from 0 by rising key; ties keep their order."""
+    order = np.lexsort((keys, groups))
+    places = np.empty(len(groups), np.int64)
+    places[order] = np.arange(len(groups)) - np.searchsorted(groups[order], groups[order], side="left")
+    return places
 
 
 def _history_entry(states: UserStates, index: ItemIndex, users: IntArray, items: IntArray) -> npt.NDArray[np.int64]:

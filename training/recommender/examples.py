@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ingest.errors import ArtefactError
-from training.recommender.candidates import batch_size, find_candidates
+from training.recommender.candidates import batch_size, find_candidates, place_within
 from training.recommender.index import FloatArray, IntArray, ItemIndex
 from training.recommender.pair_features import FEATURES, pair_features
 from training.recommender.states import UserStates
@@ -63,10 +63,7 @@ def _sample(
     users: IntArray, bought: npt.NDArray[np.bool_], rng: np.random.Generator, negatives_per_positive: int
 ) -> npt.NDArray[np.bool_]:
     """Mark up to PURCHASES_PER_CUSTOMER purchases of each customer, and so many times as many of the rest."""
-    group = users.astype(np.int64) * 2 + bought
-    order = np.lexsort((rng.random(len(users)), group))
-    place = np.empty(len(users), np.int64)
-    place[order] = np.arange(len(users)) - np.searchsorted(group[order], group[order])
+    place = place_within(users.astype(np.int64) * 2 + bought, rng.random(len(users)))
     purchases = np.minimum(np.bincount(users[bought], minlength=int(users.max(initial=0)) + 1), PURCHASES_PER_CUSTOMER)
     return place < purchases[users] * np.where(bought, 1, negatives_per_positive)
 

@@ -100,6 +100,7 @@ def build_index(purchases: pd.DataFrame, item_features: pd.DataFrame, as_of: dat
     item_ids = catalogue["item_id"].to_numpy(dtype=np.str_)
     lines = number_lines(purchases, item_ids, as_of)
     baskets = recent_baskets(lines, len(item_ids))
+    peers, bought, found = _peers(lines, len(item_ids))
     return ItemIndex(
         as_of=as_of,
         item_ids=item_ids,
@@ -110,7 +111,9 @@ def build_index(purchases: pd.DataFrame, item_features: pd.DataFrame, as_of: dat
         covisited=_covisited(baskets),
         ease=fit_ease(baskets, EASE_L2),
         text=_text_similarity(catalogue["item_text"]),
-        **dict(zip(("peers", "peers_bought", "peers_found"), _peers(lines, len(item_ids)), strict=True)),
+        peers=peers,
+        peers_bought=bought,
+        peers_found=found,
     )
 
 
@@ -124,8 +127,9 @@ def save_index(index: ItemIndex, path: Path) -> None:
     }
     for name in MATRICES:
         matrix: Matrix = getattr(index, name)
-        arrays |= {f"{name}_data": matrix.data, f"{name}_indices": matrix.indices, f"{name}_indptr": matrix.indptr}
-        arrays |= {f"{name}_shape": np.array(matrix.shape)}
+        arrays |= {
+            f"{name}_{part}": np.asarray(getattr(matrix, part)) for part in ("data", "indices", "indptr", "shape")
+        }
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 
@@ -244,35 +248,27 @@ def _decay(days: IntArray, half_life_days: float) -> FloatArray:
 def _peers(lines: Lines, size: int) -> tuple[Matrix, Matrix, Matrix]:
     """Describe the customers of the last weeks by what they hold (a share of each one's taste), bought and found."""
     held = pd.DataFrame({"user": lines.user, "item": lines.item, "day": lines.day})
-    held["weight"] = _decay(lines.day, BASKET_HALF_LIFE_DAYS)
-    pairs = held.groupby(["user", "item"], as_index=False).agg(
-        weight=("weight", "sum"), first=("day", "max"), last=("day", "min")
-    )
-    pairs = pairs[pairs.groupby("user")["last"].transform("min") < PEER_DAYS]
-    peer, _ = pd.factorize(pairs["user"])
-    count = int(peer.max(initial=-1)) + 1
-    numbered = dict(zip(pairs["user"], peer, strict=True))
-    taste: Matrix = csr_array(
-        (np.minimum(pairs["weight"], 1).astype(np.float32), (peer, pairs["item"])), shape=(count, size)
-    )
+    held = held[held.groupby("user")["day"].transform("min") < PEER_DAYS]
+    held["peer"], customers = pd.factorize(held["user"])
+
+    def lay_out(rows: pd.DataFrame, half_life_days: float) -> Matrix:
+        weights = _decay(rows["day"].to_numpy(), half_life_days)
+        matrix: Matrix = csr_array((weights, (rows["peer"], rows["item"])), shape=(len(customers), size))
+        matrix.sum_duplicates()
+        return matrix
+
+    taste = lay_out(held, BASKET_HALF_LIFE_DAYS)
+    taste.data = np.minimum(taste.data, 1)
     per_peer, per_item = (np.asarray(taste.sum(axis=axis), np.float32).ravel() for axis in (1, 0))
     shares = diags_array(1 / per_peer) @ taste @ diags_array(1 / np.sqrt(per_item + PEER_SHRINKAGE))
 
-    recent = held[held["day"] < PEER_DAYS]
-    bought = csr_array(
-        (
-            _decay(recent["day"].to_numpy(), PEER_HALF_LIFE_DAYS),
-            (recent["user"].map(numbered).to_numpy(np.int32), recent["item"]),
-        ),
-        shape=(count, size),
+    first_time = held["day"] == held.groupby(["peer", "item"])["day"].transform("max")
+    recent = held["day"] < PEER_DAYS
+    return (
+        csr_array(shares.T.astype(np.float32)),
+        lay_out(held[recent], PEER_HALF_LIFE_DAYS),
+        lay_out(held[recent & first_time], PEER_HALF_LIFE_DAYS),
     )
-    new = (pairs["first"] < PEER_DAYS).to_numpy()
-    found = csr_array(
-        (_decay(pairs["first"].to_numpy()[new], PEER_HALF_LIFE_DAYS), (peer[new], pairs["item"][new])),
-        shape=(count, size),
-    )
-    bought.sum_duplicates()
-    return csr_array(shares.T.astype(np.float32)), bought, found
 
 
 def _covisited(baskets: Matrix) -> Matrix:
