@@ -30,7 +30,7 @@ class WeekCost:
         return sum(self.seconds.values())
 
 
-def measure_growth(scales: Sequence[int] = (1, 4, 16), *, label_weeks: int = 12, seed: int = 7) -> list[WeekCost]:
+def measure_growth(scales: Sequence[int] = (1, 4, 16), *, label_weeks: int = 8, seed: int = 7) -> list[WeekCost]:
     """Replay two weeks at each scale, each in a process of its own, so that peak memory is that of the size measured."""
     with tempfile.TemporaryDirectory(prefix="mlops-growth-") as folder:
         return [_measure(scale, Path(folder) / str(scale), label_weeks, seed) for scale in scales]

@@ -69,7 +69,11 @@ def judge_week(
     states = read_states(rows, index)
     earlier = data.purchases(week).to_pandas()
     lists = {name: recommend(score, states, index) for name, score in scorers.items()}
-    lists |= {name: list_items(ALL_BASELINES[name](earlier, index), states, index) for name in BASELINES}
+    lists |= {
+        name: list_items(ALL_BASELINES[name](earlier, index), states, index)
+        for name in BASELINES
+        if name not in figures
+    }
     figures = {**figures, **{name: measure(listed, bought, earlier) for name, listed in lists.items()}}
     return JudgedWeek(week, index, states, rows["user_country"].fillna("").to_numpy(dtype=str), figures, lists)
 

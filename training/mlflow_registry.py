@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import VotingClassifier
 
 from ingest.errors import ArtefactError, RegistryError
 from training.promotion import Aliases
@@ -25,8 +26,11 @@ from training.settings import Settings
 MODEL = "recommender"
 EXPERIMENT = "recommender-weekly"
 
-#: The one type in a gradient-boosted ranker that skops does not trust by itself: scikit-learn's own tree.
-TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
+# It announces the making of its tables in the middle of our progress display.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+
+#: The types in a ranker that skops does not trust by itself: scikit-learn's own tree, and the dictionary in which the vote names its fits.
+TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor", "sklearn.utils._bunch.Bunch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class MlflowRegistry:
 
     def register(
         self,
-        ranker: HistGradientBoostingClassifier,
+        ranker: VotingClassifier,
         *,
         feature_names: tuple[str, ...],
         params: Mapping[str, Any],
@@ -120,7 +124,7 @@ class MlflowRegistry:
         found = self._client.search_model_versions(f"name = '{self._model}'")
         return sorted((_as_version(v) for v in found), key=lambda v: int(v.version))
 
-    def load(self, version: str) -> HistGradientBoostingClassifier:
+    def load(self, version: str) -> VotingClassifier:
         """The ranker of a version, after its file's hash was checked against the record.
 
         Raises ArtefactError when the file was altered; nothing of an altered file is ever unpacked.
@@ -180,7 +184,7 @@ class MlflowRegistry:
 
 
 @lru_cache(maxsize=4)
-def _unpack(uri: str, sha256: str) -> HistGradientBoostingClassifier:  # noqa: ARG001 - the hash is what makes it the same
+def _unpack(uri: str, sha256: str) -> VotingClassifier:  # noqa: ARG001 - the hash is what makes it the same
     """Unpack a checked model; champion, previous and first are asked for every week, and unpacking takes half a second."""
     return mlflow.sklearn.load_model(uri)
 

@@ -27,6 +27,7 @@ from ingest.source import Source
 from ingest.staging import Reading
 from training.gates import GatePolicy, judge
 from training.judging import (
+    BASELINES,
     CANDIDATE,
     CHAMPION,
     FIRST,
@@ -257,20 +258,21 @@ def judge_on_last_week(
 ) -> JudgedWeek | None:
     """Rank last week's customers as of its Monday by versions, named by role; None when its events are not in the lake.
 
-    A version's figures are kept: on one Monday the watch and the gates compare some of the same ones. The candidate is
-    always ranked, because the gates look at its lists, too.
+    Figures are kept, those of the simple rules too: on one Monday the watch and the gates compare some of the same ones.
+    The candidate is always ranked, because the gates look at its lists, too.
     """
     data, week = week_data(ws), as_of - WEEK
     known_at = data.labels_known(week, as_of)
     if known_at is None:
         return None
     index = load_or_build_index(ws, data, data.feature_moment(week))
-    paths = {role: ws.figures_path(week, version) for role, version in versions.items()}
+    named = {**versions, **{rule: rule for rule in BASELINES}}
+    paths = {role: ws.figures_path(week, name) for role, name in named.items()}
     kept = {role: pd.read_parquet(path) for role, path in paths.items() if path.exists() and role != CANDIDATE}
     scorers = {role: scorer(registry, version) for role, version in versions.items() if role not in kept}
     judged = judge_week(data, week, known_at=known_at, index=index, scorers=scorers, figures=kept)
     if judged is not None:
-        for role in scorers:
+        for role in judged.lists:
             write_whole(paths[role], judged.figures[role].to_parquet)
     return judged
 

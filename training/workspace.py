@@ -38,9 +38,9 @@ class Workspace:
     def recommendations_path(self, week: datetime) -> Path:
         return self.home / "recommendations" / f"week={week:%Y-%m-%d}.parquet"
 
-    def figures_path(self, week: datetime, version: str) -> Path:
-        """How well a version did on a week: the watch and the gates ask about the same ones."""
-        return self.home / "figures" / f"{week:%Y-%m-%d}" / f"version-{version}.parquet"
+    def figures_path(self, week: datetime, model: str) -> Path:
+        """How well a version, or a simple rule, did on a week: the watch and the gates ask about the same ones."""
+        return self.home / "figures" / f"{week:%Y-%m-%d}" / f"{model}.parquet"
 
     def part_path(self, as_of: datetime, step: str) -> Path:
         return self.home / "weeks" / f"{as_of:%Y-%m-%d}" / f"{step}.json"

@@ -37,7 +37,29 @@ def test_no_training_row_holds_what_was_not_available_at_its_moment(
     users = sorted(set(log["user_id"].to_pylist()))
     before = store.historical("user_id", users, MONDAY)
     store.write_rows(known_at(log, MONDAY + 4 * WEEK), MONDAY + 4 * WEEK)
+    feast_store._joined.clear()  # joined anew, not remembered
     pd.testing.assert_frame_equal(store.historical("user_id", users, MONDAY), before)
+
+
+def test_rows_written_anew_are_joined_anew(tmp_path: Path) -> None:
+    """Joined rows are remembered by the files that they came from: a file that changed is read again."""
+    store = new_store(tmp_path)
+    store.write_rows(interactions(TWO_CUSTOMERS), MONDAY)
+    assert store.historical("user_id", ["a"], MONDAY)["user_purchases"].item() == 3
+    store.write_rows(interactions(TWO_CUSTOMERS[1:]), MONDAY)
+    assert store.historical("user_id", ["a"], MONDAY)["user_purchases"].item() == 2
+
+
+def test_remembered_rows_are_those_that_a_join_gives(tmp_path: Path) -> None:
+    """Whoever asks first: some customers, all, in another order, or one whom nobody knows."""
+    store = new_store(tmp_path)
+    store.write_rows(interactions(TWO_CUSTOMERS), MONDAY)
+    store.historical("user_id", ["a"], MONDAY)
+    for users in (["b"], ["b", "a"], ["a", "stranger"], ["stranger"]):
+        remembered = store.historical("user_id", users, MONDAY)
+        feast_store._joined.clear()
+        direct = store._join("user_id", users, MONDAY).reindex(users).reset_index()
+        pd.testing.assert_frame_equal(remembered, direct, check_dtype=False)
 
 
 def test_a_late_correction_shows_up_from_its_arrival_on(tmp_path: Path) -> None:
