@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,12 @@ class View:
             if name not in (self.key, "available_at")
         }
 
+    @cache  # noqa: B019 - views are few and live as long as the process; compiling one takes a tenth of a second
     def sql(self) -> str:
         """What the expression computes, as DuckDB runs it: changes when the computation does, not when its text does."""
         return str(ibis.to_sql(self._at_some_moment(), dialect="duckdb"))
 
+    @cache  # noqa: B019
     def _at_some_moment(self) -> ibis.Table:
         return self.expression(
             ibis.table(ibis.Schema.from_pyarrow(INTERACTIONS), name="interactions"), datetime(2000, 1, 3)

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -69,7 +70,7 @@ class EvidentlyReports:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._workspace = EvidentlyWorkspace.create(str(home / "evidently"))
+        self._workspace = _open_workspace(home / "evidently")
 
     def drift(
         self,
@@ -121,6 +122,12 @@ class EvidentlyReports:
             values = [PanelMetric(legend="{{column}}", metric=metric)]
             project.dashboard.add_panel(line_plot_panel(title, values=values), tab="Drift")
         return project
+
+
+@lru_cache(maxsize=1)
+def _open_workspace(folder: Path) -> EvidentlyWorkspace:
+    """Open once a process: Evidently reads every stored run when it opens, a tenth of a second each."""
+    return EvidentlyWorkspace.create(str(folder))
 
 
 def _dataset(frame: pd.DataFrame, columns: list[str], lowest: pd.Series) -> Dataset:
