@@ -41,7 +41,7 @@ class Shop:
         seed: int,
         start: date,
         *,
-        customers: int = 600,
+        customers: int = 400,
         items: int = 400,
         history_weeks: int = 30,
         weeks: int = 12,
