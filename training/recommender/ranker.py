@@ -20,7 +20,7 @@ SMALL_ROWS = 20_000  # below this, waking a second thread costs more than it sav
 class RankerParams:
     """How the trees grow; chosen on test weeks 40 to 59, before those reported."""
 
-    fits: int = 2  # what one sample of rows gets wrong by chance, the mean of two gets less wrong: worth .001 to .002
+    fits: int = 2  # what one sample of rows gets wrong by chance, the mean of two gets less wrong: worth .001
     row_share: float = 0.7  # of the examples, drawn anew for each fit
     trees: int = 60  # of each fit; at this rate as good as 100 at .1
     learning_rate: float = 0.15
