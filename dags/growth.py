@@ -30,14 +30,14 @@ class WeekCost:
         return sum(self.seconds.values())
 
 
-def measure_growth(scales: Sequence[int] = (1, 4, 16), *, label_weeks: int = 8, seed: int = 7) -> list[WeekCost]:
+def measure_growth(scales: Sequence[int] = (1, 4, 16)) -> list[WeekCost]:
     """Replay two weeks at each scale, each in a process of its own, so that peak memory is that of the size measured."""
     with tempfile.TemporaryDirectory(prefix="mlops-growth-") as folder:
-        return [_measure(scale, Path(folder) / str(scale), label_weeks, seed) for scale in scales]
+        return [_measure(scale, Path(folder) / str(scale)) for scale in scales]
 
 
-def _measure(scale: int, out: Path, label_weeks: int, seed: int) -> WeekCost:
-    options = {"--scale": scale, "--weeks": WEEKS, "--label-weeks": label_weeks, "--seed": seed, "--out": out}
+def _measure(scale: int, out: Path) -> WeekCost:
+    options = {"--scale": scale, "--weeks": WEEKS, "--out": out}
     arguments = [str(part) for option in options.items() for part in option]
     command = [str(Path(sys.executable).with_name("mlops")), "replay", "--source", "shop", "--json", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

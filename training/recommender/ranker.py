@@ -35,12 +35,13 @@ def fit_ranker(weeks: Sequence[Examples], params: RankerParams, *, seed: int) ->
     ordered = sorted(weeks, key=lambda examples: examples.week)
     features = np.concatenate([examples.features for examples in ordered])
     bought = np.concatenate([examples.bought for examples in ordered])
+    one_of_each = [bought.argmax(), bought.argmin()]
     fitted = []
     with threadpool_limits(THREADS):
         for number in range(params.fits):
             drawn = np.random.default_rng([seed, number]).random(len(bought)) < params.row_share
             # Both classes in each draw, however small the log: a classifier of one class cannot be asked about the other.
-            drawn[[bought.argmax(), bought.argmin()]] = True
+            drawn[one_of_each] = True
             model = HistGradientBoostingClassifier(
                 max_iter=params.trees,
                 learning_rate=params.learning_rate,
@@ -53,8 +54,7 @@ def fit_ranker(weeks: Sequence[Examples], params: RankerParams, *, seed: int) ->
             )
             fitted.append((f"fit_{number}", FrozenEstimator(model.fit(features[drawn], bought[drawn]))))
     # Frozen: the vote learns its classes from two rows, and nothing is fitted again.
-    two = [bought.argmax(), bought.argmin()]
-    return VotingClassifier(fitted, voting="soft").fit(features[two], bought[two])
+    return VotingClassifier(fitted, voting="soft").fit(features[one_of_each], bought[one_of_each])
 
 
 def score_pairs(model: VotingClassifier, features: FloatArray) -> FloatArray:
