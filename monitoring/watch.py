@@ -11,6 +11,7 @@ import pandas as pd
 from monitoring.evidently_reports import DriftReport, EvidentlyReports
 from monitoring.history import trailing
 from monitoring.policy import ANSWERS, WatchPolicy, choose_action
+from training.comparison import compared_versions, judge_on_last_week, summarise
 from training.judging import CHAMPION, PREVIOUS
 from training.lists import lists_served_to, read_lists
 from training.metrics import paired_bootstrap
@@ -18,8 +19,7 @@ from training.mlflow_registry import MODEL, MlflowRegistry
 from training.recommender.evaluate import measure
 from training.recommender.states import USER_FEATURES
 from training.vocabulary import Action, Decision, Evidence
-from training.week_data import WEEK
-from training.weekly import compared_versions, judge_on_last_week, summarise, week_data
+from training.week_data import WEEK, WeekData
 from training.workspace import Workspace, write_whole
 
 #: Weeks that realised quality and drift are compared with.
@@ -126,7 +126,7 @@ def realised_quality(ws: Workspace, as_of: datetime) -> dict[str, Any] | None:
 
     None when nothing was served yet, or the week's events are not in the lake.
     """
-    data, week = week_data(ws), as_of - WEEK
+    data, week = WeekData.of(ws), as_of - WEEK
     known_at = data.labels_known(week, as_of)
     if known_at is None or not ws.recommendations_path(week).exists():
         return None
@@ -191,7 +191,7 @@ def _observed(ws: Workspace, week: datetime) -> pd.DataFrame | None:
 
 def _observe(ws: Workspace, week: datetime) -> pd.DataFrame | None:
     """The features of a week's active customers as of its Monday, and the mean of their ten best scores."""
-    data = week_data(ws)
+    data = WeekData.of(ws)
     known_at = data.labels_known(week, week + WEEK)
     if known_at is None or not data.store.has_rows(week):
         return None

@@ -12,7 +12,6 @@ from training.mlflow_registry import MlflowRegistry
 from training.recommender.index import ItemIndex, load_index
 from training.recommender.rank import Scorer, recommend
 from training.recommender.states import read_states
-from training.weekly import scorer
 from training.workspace import Workspace
 
 Scope = Literal["all", "new"]
@@ -49,4 +48,4 @@ def load_live(ws: Workspace) -> LiveRecommender:
         raise RegistryError(f"No version in {ws.home} has been promoted yet; replay more weeks, or see `mlops status`.")
     latest = datetime.fromisoformat((ws.read_part(ws.weeks_done("features")[-1], "features") or {})["features_as_of"])
     store = FeastStore(ws.features, ws.settings.feast_online)
-    return LiveRecommender(champion, scorer(registry, champion), load_index(ws.index_path(latest)), store)
+    return LiveRecommender(champion, registry.scorer(champion), load_index(ws.index_path(latest)), store)

@@ -17,7 +17,7 @@ from training.parity import parity_gap
 from training.recommender.baselines import BASELINES as ALL_BASELINES
 from training.recommender.evaluate import measure
 from training.recommender.index import ItemIndex
-from training.recommender.rank import Scorer, list_items, recommend
+from training.recommender.rank import Scorer, list_items, recommend, recommend_each
 from training.recommender.states import USER_FEATURES, UserStates, read_states
 from training.vocabulary import Evidence
 from training.week_data import WeekData
@@ -68,7 +68,7 @@ def judge_week(
     rows = data.store.historical("user_id", np.sort(bought["user_id"].unique()).tolist(), index.as_of)
     states = read_states(rows, index)
     earlier = data.purchases(week).to_pandas()
-    lists = {name: recommend(score, states, index) for name, score in scorers.items()}
+    lists = recommend_each(scorers, states, index)
     lists |= {
         name: list_items(ALL_BASELINES[name](earlier, index), states, index)
         for name in BASELINES

@@ -9,6 +9,8 @@ Hits = npt.NDArray[np.bool_]  # customers x ranks, best first: was this recommen
 Counts = npt.NDArray[np.integer]  # how many items each customer bought
 PerUser = npt.NDArray[np.float64]
 
+RESAMPLED_CELLS = 2_000_000  # drawn at once: 16 MB, and a fifth of the time of one resample after the other
+
 
 def ndcg_at_k(hits: Hits, relevant: Counts, k: int) -> PerUser:
     """Weigh hits by 1 / log2(rank + 1) against the best possible order (binary NDCG; Järvelin and Kekäläinen 2002)."""
@@ -51,7 +53,9 @@ def paired_bootstrap(
 ) -> Difference:
     """Estimate mean(a - b) over the same customers, with a percentile interval (Efron 1979); needs at least one customer."""
     differences = np.asarray(a, np.float64) - np.asarray(b, np.float64)
-    rng = np.random.default_rng(seed)
-    means = [differences[rng.integers(0, len(differences), len(differences))].mean() for _ in range(resamples)]
+    n, rng = len(differences), np.random.default_rng(seed)
+    at_once = max(1, RESAMPLED_CELLS // n)
+    blocks = [min(at_once, resamples - start) for start in range(0, resamples, at_once)]
+    means = np.concatenate([differences[rng.integers(0, n, (rows, n))].mean(axis=1) for rows in blocks])
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Difference(float(differences.mean()), float(low), float(high), len(differences))
+    return Difference(float(differences.mean()), float(low), float(high), n)

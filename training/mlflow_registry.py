@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from sklearn.ensemble import VotingClassifier
 
 from ingest.errors import ArtefactError, RegistryError
 from training.promotion import Aliases
+from training.recommender.rank import Scorer
+from training.recommender.ranker import score_pairs
 from training.settings import Settings
 
 MODEL = "recommender"
@@ -138,6 +140,10 @@ class MlflowRegistry:
                 f"{record.tags['sha256'][:12]}…. Roll back, or rebuild it with `mlops reproduce {version}`."
             )
         return _unpack(uri, found)
+
+    def scorer(self, version: str) -> Scorer:
+        """How a version scores pairs; raises like `load`."""
+        return partial(score_pairs, self.load(version))
 
     def log_evaluation(
         self, run_id: str, metrics: Mapping[str, float], documents: Mapping[str, Any], plots: Mapping[str, Any]

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from ingest.errors import RegistryError
+from training.carry_out import carry_out
 from training.mlflow_registry import MODEL, MlflowRegistry
 from training.vocabulary import Decision, Evidence
-from training.weekly import carry_out
 from training.workspace import Workspace
 
 

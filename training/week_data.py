@@ -21,6 +21,7 @@ from ingest.schema import PURCHASE
 from training.recommender.examples import Examples, build_examples
 from training.recommender.index import ItemIndex, build_index
 from training.recommender.states import UserStates, read_states
+from training.workspace import Workspace
 
 WEEK = timedelta(days=7)
 
@@ -31,6 +32,11 @@ class WeekData:
 
     lake: Lake
     store: FeastStore
+
+    @classmethod
+    def of(cls, ws: Workspace) -> WeekData:
+        """The lake and the feature store of a workspace."""
+        return cls(ws.lake, FeastStore(ws.features, ws.settings.feast_online))
 
     def interactions(self, as_of: datetime) -> pa.Table:
         """All events known at `as_of`."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ingest.errors import LakeError
+from ingest.errors import LakeError, ReplayError
 from ingest.lake import Lake
 from training.decision_log import DecisionLog
 from training.settings import Settings
@@ -62,6 +62,13 @@ class Workspace:
         """What a step left for a week, or None when it has not run."""
         path = self.part_path(as_of, step)
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def require_part(self, as_of: datetime, step: str) -> dict[str, Any]:
+        """What a step left for a week. Raises ReplayError when it has not run."""
+        part = self.read_part(as_of, step)
+        if part is None:
+            raise ReplayError(f"Step {step!r} has not run for {as_of:%Y-%m-%d}; run the week from its start.")
+        return part
 
     def weeks_done(self, step: str) -> list[datetime]:
         """The Mondays for which a step has left its part, in order."""

@@ -26,7 +26,7 @@ from training.recommender.evaluate import MEASURES, measure
 from training.recommender.examples import Examples, build_examples
 from training.recommender.index import ABSENT, ITEM_FEATURES, FloatArray, ItemIndex, build_index
 from training.recommender.pair_features import FEATURES, RELATIONS
-from training.recommender.rank import Scorer, list_items, score_catalogue
+from training.recommender.rank import Scorer, list_items, recommend_each
 from training.recommender.ranker import THREADS, RankerParams, fit_ranker, score_pairs
 from training.recommender.states import HISTORY_FEATURES, USER_FEATURES, UserStates, read_states
 
@@ -166,8 +166,8 @@ def _bench_ranker(log: Log, weeks: Sequence[datetime], replay: Replay, fit: Fit,
         with _cpu_seconds(seconds):
             score = fit([cache[label] for label in labels])
         states, index = log.inputs(week)
-        plane = partial(score_catalogue, score, index=index, dropped=replay.dropped_sources)
-        figures.append(_measure(log, week, list_items(plane, states, index)))
+        [lists] = recommend_each({name: score}, states, index, dropped=replay.dropped_sources).values()
+        figures.append(_measure(log, week, lists))
     return _row(name, figures, seconds)
 
 

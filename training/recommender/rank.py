@@ -1,12 +1,12 @@
 """Rank: turn scored candidates into the two lists that customers see."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from training.recommender.candidates import batch_size, find_candidates
+from training.recommender.candidates import batch_size, find_candidates, place_within
 from training.recommender.index import FloatArray, IntArray, ItemIndex
 from training.recommender.pair_features import pair_features
 from training.recommender.states import UserStates
@@ -28,30 +28,48 @@ class Ranking:
 
 
 def recommend(score: Scorer, states: UserStates, index: ItemIndex, *, k: int = 20) -> pd.DataFrame:
-    """List k items per customer and scope as rows (user_id, scope, rank from 1, item_id, score)."""
-    return list_items(lambda batch: score_catalogue(score, batch, index), states, index, k=k)
+    """List k items per customer and scope as rows (user_id, scope, rank from 1, item_id, score).
+
+    An unknown customer is an empty state through the same code.
+    """
+    return recommend_each({"it": score}, states, index, k=k)["it"]
+
+
+def recommend_each(
+    scorers: Mapping[str, Scorer],
+    states: UserStates,
+    index: ItemIndex,
+    *,
+    k: int = 20,
+    dropped: frozenset[str] = frozenset(),
+) -> dict[str, pd.DataFrame]:
+    """List by several scorers, by name: candidates and their features are half of the work, and the same for all of them.
+
+    `dropped` are the candidate sources to do without.
+    """
+    frames: dict[str, list[pd.DataFrame]] = {name: [] for name in scorers}
+    for batch in states.batches(batch_size(index)):
+        candidates = find_candidates(batch, index, dropped=dropped)
+        features = pair_features(batch, index, candidates)
+        for name, score in scorers.items():
+            plane = np.zeros((batch.size, index.size), np.float32)
+            plane[candidates.users, candidates.items] = score(features)
+            frames[name].append(_as_rows(batch, index, rank_plane(plane, batch, index, k=k)))
+    return {name: _joined(parts) for name, parts in frames.items()}
 
 
 def list_items(plane: Plane, states: UserStates, index: ItemIndex, *, k: int = 20) -> pd.DataFrame:
     """List the best items by any scorer of whole planes, a bounded batch of customers at a time."""
-    frames = [
-        _as_rows(batch, index, rank_plane(plane(batch), batch, index, k=k))
-        for batch in states.batches(batch_size(index))
-    ]
+    return _joined(
+        [
+            _as_rows(batch, index, rank_plane(plane(batch), batch, index, k=k))
+            for batch in states.batches(batch_size(index))
+        ]
+    )
+
+
+def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(LIST_COLUMNS))
-
-
-def score_catalogue(
-    score: Scorer, states: UserStates, index: ItemIndex, *, dropped: frozenset[str] = frozenset()
-) -> FloatArray:
-    """Lay the scores of the candidates out as customers x items, 0 elsewhere.
-
-    An unknown customer is an empty state through the same code.
-    """
-    candidates = find_candidates(states, index, dropped=dropped)
-    plane = np.zeros((states.size, index.size), np.float32)
-    plane[candidates.users, candidates.items] = score(pair_features(states, index, candidates))
-    return plane
 
 
 def rank_plane(plane: FloatArray, states: UserStates, index: ItemIndex, *, k: int = 20) -> Ranking:
@@ -66,13 +84,19 @@ def rank_plane(plane: FloatArray, states: UserStates, index: ItemIndex, *, k: in
 def _best(plane: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
     """Take the k best columns of each row; -1 pads rows that have fewer."""
     width = min(k, plane.shape[1])
-    order = np.argsort(-plane, axis=1, kind="stable")[:, :width].astype(np.int32)
-    scores = np.take_along_axis(plane, order, axis=1)
-    padded_items = np.full((len(plane), k), -1, np.int32)
-    padded_scores = np.full((len(plane), k), -np.inf, np.float32)
-    padded_items[:, :width] = np.where(np.isfinite(scores), order, -1)
-    padded_scores[:, :width] = scores
-    return padded_items, padded_scores
+    items = np.full((len(plane), k), -1, np.int32)
+    scores = np.full((len(plane), k), -np.inf, np.float32)
+    if not plane.size:
+        return items, scores
+    # Only what may be among the best is sorted; ties with the last of them come along, so that item order decides.
+    last = np.partition(plane, plane.shape[1] - width, axis=1)[:, plane.shape[1] - width, None]
+    rows, columns = np.nonzero((plane >= last) & np.isfinite(plane))
+    values = plane[rows, columns]
+    places = place_within(rows, -values)
+    best = places < width
+    items[rows[best], places[best]] = columns[best]
+    scores[rows[best], places[best]] = values[best]
+    return items, scores
 
 
 def _as_rows(states: UserStates, index: ItemIndex, ranking: Ranking) -> pd.DataFrame:

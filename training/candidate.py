@@ -1,0 +1,65 @@
+"""Fit a week's candidate and register it with the record that it can be rebuilt from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from feature_repo.definitions import service_version
+from training.mlflow_registry import MlflowRegistry
+from training.recommender.examples import Examples
+from training.recommender.pair_features import FEATURES
+from training.recommender.ranker import RankerParams, fingerprint, fit_ranker
+from training.workspace import Workspace
+
+
+def fit_and_register(ws: Workspace, as_of: datetime, examples: Sequence[Examples]) -> dict[str, Any]:
+    """Fit on the examples of the label weeks; the same inputs find the version that was made from them before."""
+    registry, params = MlflowRegistry(ws.settings), RankerParams()
+    record = {
+        "as_of": f"{as_of:%Y-%m-%d}",
+        "snapshot_id": ws.require_part(as_of, "snapshot")["snapshot"]["id"],
+        "feature_service": service_version(),
+        "label_weeks": json.dumps([f"{e.week:%Y-%m-%d}" for e in examples]),
+        "params": json.dumps({**asdict(params), "seed": ws.settings.seed}),
+    }
+    key = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
+    found = registry.find(key)
+    if found is None:
+        ranker = fit_ranker(examples, params, seed=ws.settings.seed)
+        tags = {**record, "key": key, "fingerprint": fingerprint(ranker), "git_commit": git_commit()}
+        rows = sum(len(e.bought) for e in examples)
+        metrics = {"training_rows": float(rows), "training_positives": float(sum(e.bought.sum() for e in examples))}
+        found = registry.register(
+            ranker,
+            feature_names=FEATURES,
+            params=asdict(params),
+            metrics=metrics,
+            tags=tags,
+            run_name=f"week {record['as_of']}",
+        )
+    return {
+        "version": found.version,
+        "run_id": found.run_id,
+        "fingerprint": found.tags["fingerprint"],
+        "label_weeks": len(examples),
+    }
+
+
+def git_commit() -> str:
+    """The commit of the code that runs, with a mark when files were changed; 'unknown' outside a checkout."""
+    folder = Path(__file__).parent
+    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain"])
+    try:
+        commit, changes = (
+            subprocess.run(c, cwd=folder, capture_output=True, text=True, check=True).stdout.strip() for c in commands
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit}-dirty" if changes else commit

@@ -1,0 +1,37 @@
+"""Say what was decided about a week's candidate, as the record that the aliases follow."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from training.mlflow_registry import MODEL
+from training.vocabulary import Decision, Evidence, Verdict
+from training.workspace import Workspace
+
+
+def candidate_decision(ws: Workspace, as_of: datetime) -> Decision:
+    """Promotion, refusal with the gates that refused, or training held with the reason."""
+    fit, verdict_part, snapshot = (ws.require_part(as_of, step) for step in ("fit", "judge", "snapshot"))
+    common: dict[str, Any] = {
+        "at": as_of.isoformat(),
+        "actor": "policy",
+        "snapshot_id": snapshot["snapshot"]["id"],
+        "previous_version": verdict_part["champion"],
+    }
+    if fit["candidate"] is None:
+        return Decision(**common, kind="training_held", subject=MODEL, action="hold", reason=fit["held"])
+    verdict, version = Verdict.from_dict(verdict_part["verdict"]), fit["candidate"]["version"]
+    common |= {
+        "subject": f"{MODEL} version {version}",
+        "run_id": fit["candidate"]["run_id"],
+        "evidence": _all_evidence(verdict),
+    }
+    if verdict.outcome == "promote":
+        return Decision(**common, kind="promotion", action="promote", reason="every gate passed", model_version=version)
+    reasons = "; ".join(f"{gate.gate}: {gate.reason}" for gate in verdict.refusals)
+    return Decision(**common, kind="refusal", action="refuse", reason=reasons, model_version=version)
+
+
+def _all_evidence(verdict: Verdict) -> tuple[Evidence, ...]:
+    return tuple({e.name: e for gate in verdict.gates for e in gate.evidence}.values())

@@ -1,0 +1,16 @@
+"""Let the registry's aliases follow from the recorded decisions."""
+
+from __future__ import annotations
+
+from training.mlflow_registry import MlflowRegistry
+from training.promotion import Aliases, aliases_after
+from training.workspace import Workspace
+
+
+def carry_out(ws: Workspace) -> Aliases:
+    """Move the aliases to where the recorded decisions put them; repairs a run that died between record and move."""
+    registry = MlflowRegistry(ws.settings)
+    live = aliases_after(ws.decisions.read())
+    if live.champion:
+        registry.set_aliases(live)
+    return live
