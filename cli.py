@@ -27,6 +27,8 @@ ENVIRONMENT = {
     # OpenMP threads that wait by spinning make a fit ten times slower as soon as somebody else uses a core.
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": "2",
+    # Ours is the progress display.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
@@ -62,7 +64,7 @@ def replay(
     weeks: Annotated[int, typer.Option(min=1, help="How many Mondays to run.")] = 12,
     seed: Annotated[int, typer.Option(help="Seed of the simulator, of sampling and of fitting.")] = 7,
     label_weeks: Annotated[
-        int | None, typer.Option(min=1, help="Weeks of labels to learn from; default 8 for shop, else 26.")
+        int | None, typer.Option(min=1, help="Weeks of labels to learn from; default 6 for shop, else 26.")
     ] = None,
     scale: Annotated[int, typer.Option(min=1, help="Of the simulated shop: how many times the rows.")] = 1,
     encoding: Annotated[str, typer.Option(help="Encoding of CSV files, for example latin-1.")] = "utf-8",
@@ -82,7 +84,7 @@ def replay(
     given: dict[str, Any] = {
         "source": source, "data": data_path(source, data), "start": start.date(), "seed": seed, "scale": scale,
         "encoding": encoding, "date_order": date_order,
-        "label_weeks": label_weeks or (8 if source == "shop" else 26),
+        "label_weeks": label_weeks or (6 if source == "shop" else 26),
         "purchase_events": tuple(e.strip() for e in purchase_events.split(",")),
     }  # fmt: skip
     records = run_replay(build_settings(out, **given), weeks, quiet=as_json)
@@ -128,7 +130,9 @@ def run_replay(settings: Any, weeks: int, *, quiet: bool) -> list[dict[str, Any]
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=errors if quiet else console, disable=quiet, transient=True) as progress:
+    with Progress(
+        *columns, console=errors if quiet else console, disable=quiet, transient=True, refresh_per_second=4
+    ) as progress:
         task = progress.add_task("starting Airflow", total=weeks)
         first = settings.start
 

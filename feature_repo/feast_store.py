@@ -106,12 +106,12 @@ class FeastStore:
         One row per id with the columns of every view of that key; an id without rows is all null.
         """
         name = (self.root, key, as_of, self._files(key, as_of))
-        joined = _joined.get(name)
-        if joined is None or not set(ids) <= set(joined.index):
-            joined = _joined[name] = self._join(key, sorted({*ids, *self._known(key, as_of)}), as_of)
+        if name not in _joined:
+            # All who have a row that may count, so that whoever is asked for next is there; the others have nothing to join.
+            _joined[name] = self._join(key, sorted(self._known(key, as_of) or set(ids)), as_of)
             while len(_joined) > JOINED_AT_MOST:
                 _joined.popitem(last=False)
-        return joined.reindex(list(ids)).reset_index()
+        return _joined[name].reindex(list(ids)).reset_index()
 
     def _join(self, key: str, ids: Sequence[str], as_of: datetime) -> pd.DataFrame:
         entities = pd.DataFrame({key: list(ids), "event_timestamp": pd.Timestamp(as_of, tz="UTC")})
@@ -119,8 +119,9 @@ class FeastStore:
         return frame.set_index(key).drop(columns="event_timestamp")
 
     def _known(self, key: str, as_of: datetime) -> set[str]:
-        views = (view for view in VIEWS if view.key == key and self._path(view, as_of).exists())
-        return {known for view in views for known in self.keys(view.name, as_of)}
+        files = (Path(file) for file, _ in self._files(key, as_of))
+        fresh = (file for file in files if datetime.fromisoformat(file.stem) >= as_of - TTL)
+        return {known for file in fresh for known in pq.read_table(file, columns=[key])[key].to_pylist()}
 
     def _files(self, key: str, as_of: datetime) -> tuple[tuple[str, int], ...]:
         files = (file for view in VIEWS if view.key == key for file in (self.rows / view.name).glob("*.parquet"))

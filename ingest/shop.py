@@ -43,7 +43,7 @@ class Shop:
         *,
         customers: int = 400,
         items: int = 400,
-        history_weeks: int = 30,
+        history_weeks: int = 20,
         weeks: int = 12,
         rows_scale: int = 1,
         incidents: tuple[Incident, ...] = DEFAULT_INCIDENTS,

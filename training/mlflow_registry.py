@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from importlib.metadata import version as installed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import mlflow.xgboost
+import numpy as np
+import xgboost
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
-from sklearn.ensemble import VotingClassifier
 
 from ingest.errors import ArtefactError, RegistryError
 from training.promotion import Aliases
 from training.recommender.rank import Scorer
-from training.recommender.ranker import score_pairs
+from training.recommender.ranker import Ranker, score_pairs
 from training.settings import Settings
 
 MODEL = "recommender"
@@ -31,8 +33,8 @@ EXPERIMENT = "recommender-weekly"
 # It announces the making of its tables in the middle of our progress display.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
 
-#: The types in a ranker that skops does not trust by itself: scikit-learn's own tree, and the dictionary in which the vote names its fits.
-TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor", "sklearn.utils._bunch.Bunch"]
+#: Where a version's two sets of trees lie in its folder: MLflow's flavour knows one, the other goes with it.
+FILES = {"every": "model.ubj", "unseen": "extra_files/unseen.ubj"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class MlflowRegistry:
 
     def register(
         self,
-        ranker: VotingClassifier,
+        ranker: Ranker,
         *,
         feature_names: tuple[str, ...],
         params: Mapping[str, Any],
@@ -86,15 +88,8 @@ class MlflowRegistry:
         with mlflow.start_run(experiment_id=self._experiment_id, run_name=run_name, tags=dict(tags)) as run:
             mlflow.log_params(dict(params))
             mlflow.log_metrics(dict(metrics))
-            logged = mlflow.sklearn.log_model(
-                ranker,
-                name="ranker",
-                signature=_signature(feature_names),
-                skops_trusted_types=TRUSTED,
-                # Named, because MLflow would otherwise find them out in a subprocess for half a minute.
-                pip_requirements=[f"{p}=={installed(p)}" for p in ("scikit-learn", "skops", "numpy")],
-            )
-            sha256 = _sha256(self._model_file(logged.model_uri))
+            logged = _log_model(ranker, feature_names)
+            sha256 = _sha256(self._contents(logged.model_uri))
             created = self._client.create_model_version(
                 self._ensure_model(),
                 source=logged.model_uri,
@@ -126,20 +121,20 @@ class MlflowRegistry:
         found = self._client.search_model_versions(f"name = '{self._model}'")
         return sorted((_as_version(v) for v in found), key=lambda v: int(v.version))
 
-    def load(self, version: str) -> VotingClassifier:
+    def load(self, version: str) -> Ranker:
         """The ranker of a version, after its file's hash was checked against the record.
 
         Raises ArtefactError when the file was altered; nothing of an altered file is ever unpacked.
         """
         record = self.version(version)
-        uri = f"models:/{self._model}/{version}"
-        file = self._model_file(uri)
-        if (found := _sha256(file)) != record.tags["sha256"]:
+        contents = self._contents(f"models:/{self._model}/{version}")
+        if (found := _sha256(contents)) != record.tags["sha256"]:
             raise ArtefactError(
-                f"Version {version} of {self._model!r} was altered: {file} has sha256 {found[:12]}…, its record says "
+                f"Version {version} of {self._model!r} was altered: its files have sha256 {found[:12]}…, its record says "
                 f"{record.tags['sha256'][:12]}…. Roll back, or rebuild it with `mlops reproduce {version}`."
             )
-        return _unpack(uri, found)
+        # What is unpacked are the very bytes that were checked.
+        return Ranker(**{name: xgboost.Booster(model_file=bytearray(data)) for name, data in contents.items()})
 
     def scorer(self, version: str) -> Scorer:
         """How a version scores pairs; raises like `load`."""
@@ -158,7 +153,7 @@ class MlflowRegistry:
 
     def size_bytes(self, version: str) -> int:
         """How large a version's stored model is."""
-        return self._model_file(f"models:/{self._model}/{version}").stat().st_size
+        return sum(map(len, self._contents(f"models:/{self._model}/{version}").values()))
 
     def aliases(self) -> Aliases:
         """What the registry says is live now."""
@@ -184,15 +179,29 @@ class MlflowRegistry:
             else:
                 self._client.set_registered_model_alias(self._model, name, version)
 
-    def _model_file(self, uri: str) -> Path:
-        folder = mlflow.artifacts.download_artifacts(uri)
-        return Path(folder) / "model.skops"
+    def _contents(self, uri: str) -> dict[str, bytes]:
+        """The files of a version, by the name of the trees that they hold."""
+        folder = Path(mlflow.artifacts.download_artifacts(uri))
+        try:
+            return {name: (folder / file).read_bytes() for name, file in FILES.items()}
+        except OSError as error:
+            raise ArtefactError(
+                f"{uri} is not whole ({error}); roll back, or rebuild it with `mlops reproduce`."
+            ) from error
 
 
-@lru_cache(maxsize=4)
-def _unpack(uri: str, sha256: str) -> VotingClassifier:  # noqa: ARG001 - the hash is what makes it the same
-    """Unpack a checked model; champion, previous and first are asked for every week, and unpacking takes half a second."""
-    return mlflow.sklearn.load_model(uri)
+def _log_model(ranker: Ranker, feature_names: tuple[str, ...]) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        beside = Path(folder) / Path(FILES["unseen"]).name
+        ranker.unseen.save_model(beside)
+        return mlflow.xgboost.log_model(
+            ranker.every,
+            name="ranker",
+            signature=_signature(feature_names),
+            extra_files=[str(beside)],
+            # Named, because MLflow would otherwise find them out in a subprocess for half a minute.
+            pip_requirements=[f"xgboost=={xgboost.__version__}", f"numpy=={np.__version__}"],
+        )
 
 
 def _as_version(found: Any) -> Version:
@@ -201,8 +210,8 @@ def _as_version(found: Any) -> Version:
 
 def _signature(feature_names: tuple[str, ...]) -> ModelSignature:
     inputs = Schema([ColSpec(DataType.float, name) for name in feature_names])
-    return ModelSignature(inputs=inputs, outputs=Schema([ColSpec(DataType.long, "bought")]))
+    return ModelSignature(inputs=inputs, outputs=Schema([ColSpec(DataType.float, "score")]))
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _sha256(contents: Mapping[str, bytes]) -> str:
+    return hashlib.sha256(b"".join(contents[name] for name in FILES)).hexdigest()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from ingest.errors import ArtefactError, RegistryError
-from training.mlflow_registry import MlflowRegistry, Version
+from training.mlflow_registry import FILES, MlflowRegistry, Version
 from training.promotion import Aliases
+from training.recommender.examples import Examples
+from training.recommender.index import ABSENT
+from training.recommender.pair_features import FEATURES
+from training.recommender.ranker import OWN_ORDERS, Ranker, RankerParams, fit_ranker, score_pairs
 from training.settings import build_settings
-
-NAMES = ("a", "b")
 
 
 @pytest.fixture(scope="module")
@@ -24,16 +27,27 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> MlflowRegistry:
     return MlflowRegistry(build_settings(tmp_path_factory.mktemp("registry")))
 
 
-def fitted(seed: int = 0) -> HistGradientBoostingClassifier:
+def fitted(seed: int = 0) -> Ranker:
     rng = np.random.default_rng(seed)
-    features = rng.normal(size=(200, 2)).astype(np.float32)
-    return HistGradientBoostingClassifier(max_iter=5).fit(features, features[:, 0] > 0)
+    features = rng.random((200, len(FEATURES)), dtype=np.float32)
+    features[:, OWN_ORDERS] = ABSENT
+    week = Examples(datetime(2011, 1, 24), np.repeat(np.arange(10, dtype=np.int32), 20), features, features[:, 0] > 0.5)
+    return fit_ranker([week], RankerParams(trees=5, min_child_weight=1), seed=seed)
+
+
+def folder_of(version: str) -> Path:
+    return Path(mlflow.artifacts.download_artifacts(f"models:/recommender/{version}"))
 
 
 def register(registry: MlflowRegistry, key: str) -> Version:
     return registry.register(
-        fitted(), feature_names=NAMES, params={"trees": 5}, metrics={"rows": 200.0}, tags={"key": key, "as_of": "2011-01-24"}, run_name=key
-    )  # fmt: skip
+        fitted(),
+        feature_names=FEATURES,
+        params={"trees": 5},
+        metrics={"rows": 200.0},
+        tags={"key": key, "as_of": "2011-01-24"},
+        run_name=key,
+    )
 
 
 def test_nothing_is_live_in_an_empty_registry(tmp_path: Path) -> None:
@@ -52,25 +66,34 @@ def test_a_version_is_found_by_what_it_was_made_from(registry: MlflowRegistry) -
 def test_a_loaded_model_scores_as_the_fitted_one(registry: MlflowRegistry) -> None:
     """What comes back from storage gives the same scores to the bit."""
     version = register(registry, "roundtrip").version
-    rows = np.random.default_rng(1).normal(size=(50, 2)).astype(np.float32)
-    assert np.array_equal(registry.load(version).predict_proba(rows), fitted().predict_proba(rows))
+    rows = np.random.default_rng(1).random((50, len(FEATURES)), dtype=np.float32)
+    assert np.array_equal(score_pairs(registry.load(version), rows), score_pairs(fitted(), rows))
 
 
 def test_no_pickle_is_stored(registry: MlflowRegistry) -> None:
-    """The artefact is skops; nothing in its folder can run code when it is loaded."""
-    version = register(registry, "safe").version
-    folder = registry._model_file(f"models:/recommender/{version}").parent
-    assert {path.suffix for path in folder.iterdir()} & {".pkl", ".pickle", ".joblib"} == set()
+    """The trees are UBJSON; nothing in their folder can run code when it is loaded."""
+    files = {path.suffix for path in folder_of(register(registry, "safe").version).rglob("*") if path.is_file()}
+    assert ".ubj" in files
+    assert files & {".pkl", ".pickle", ".joblib"} == set()
 
 
-def test_an_altered_file_is_not_loaded(registry: MlflowRegistry) -> None:
+@pytest.mark.parametrize("name", FILES.values())
+def test_an_altered_file_is_not_loaded(registry: MlflowRegistry, name: str) -> None:
     """One flipped byte is found before anything is unpacked, and the message says how to go on."""
-    version = register(registry, "altered").version
-    file = registry._model_file(f"models:/recommender/{version}")
+    version = register(registry, f"altered {Path(name).stem}").version
+    file = folder_of(version) / name
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(ArtefactError, match=rf"Version {version} .* was altered.*mlops reproduce"):
+        registry.load(version)
+
+
+def test_a_version_without_one_of_its_files_is_not_loaded(registry: MlflowRegistry) -> None:
+    """Half a ranker is none."""
+    version = register(registry, "half").version
+    (folder_of(version) / FILES["unseen"]).unlink()
+    with pytest.raises(ArtefactError, match=r"not whole.*mlops reproduce"):
         registry.load(version)
 
 

@@ -15,8 +15,10 @@ from functools import partial
 
 import ibis
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from rich.table import Table
+from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from feature_repo.features import item_features, user_features, user_history
@@ -26,7 +28,7 @@ from training.recommender.evaluate import MEASURES, measure
 from training.recommender.examples import Examples, build_examples
 from training.recommender.index import ABSENT, ITEM_FEATURES, FloatArray, ItemIndex, build_index
 from training.recommender.pair_features import FEATURES, RELATIONS
-from training.recommender.rank import Scorer, list_items, recommend_each
+from training.recommender.rank import SCOPES, Scorer, list_items, recommend_each
 from training.recommender.ranker import THREADS, RankerParams, fit_ranker, score_pairs
 from training.recommender.states import HISTORY_FEATURES, USER_FEATURES, UserStates, read_states
 
@@ -44,6 +46,7 @@ FEATURE_GROUPS: Mapping[str, Sequence[str]] = {
     "text": ["text_score", "text_rank"],
 }
 
+MIN_ROWS_PER_LEAF = 100  # of the other libraries; ours asks for a weight instead
 Fit = Callable[[Sequence[Examples]], Scorer]
 
 
@@ -126,9 +129,10 @@ def bench_parts(purchases: pd.DataFrame, weeks: Sequence[datetime], *, replay: R
 
 
 def bench_rankers(purchases: pd.DataFrame, weeks: Sequence[datetime], *, replay: Replay = Replay()) -> list[Row]:
-    """Fit the same examples with scikit-learn and with LightGBM, pointwise and listwise."""
+    """Fit the same examples with other libraries, pointwise and listwise, one set of trees for both lists."""
     log = Log(purchases)
     fits = {OURS: _fit_ours(replay)}
+    fits |= {"sklearn_binary": partial(_fit_sklearn, replay)}
     fits |= {f"lightgbm_{goal}": partial(_fit_lightgbm, goal, replay) for goal in ("binary", "lambdarank")}
     return [_bench_ranker(log, weeks, replay, fit, name) for name, fit in fits.items()]
 
@@ -204,6 +208,24 @@ def _blank(features: FloatArray, columns: Sequence[int]) -> FloatArray:
     return blanked
 
 
+def _fit_sklearn(replay: Replay, weeks: Sequence[Examples]) -> Scorer:
+    model = HistGradientBoostingClassifier(
+        max_iter=replay.params.trees,
+        learning_rate=replay.params.learning_rate,
+        max_leaf_nodes=replay.params.leaves,
+        min_samples_leaf=MIN_ROWS_PER_LEAF,
+        l2_regularization=replay.params.l2,
+        max_features=replay.params.feature_share,
+        early_stopping=False,
+        random_state=replay.seed,
+    )
+    model.fit(
+        np.concatenate([examples.features for examples in weeks]),
+        np.concatenate([examples.bought for examples in weeks]),
+    )
+    return lambda features: _for_both_lists(model.predict_proba(features)[:, 1])
+
+
 def _fit_lightgbm(goal: str, replay: Replay, weeks: Sequence[Examples]) -> Scorer:
     import lightgbm  # a development dependency, needed by the bench alone
 
@@ -211,7 +233,7 @@ def _fit_lightgbm(goal: str, replay: Replay, weeks: Sequence[Examples]) -> Score
         "objective": goal,
         "learning_rate": replay.params.learning_rate,
         "num_leaves": replay.params.leaves,
-        "min_data_in_leaf": replay.params.min_samples_leaf,
+        "min_data_in_leaf": MIN_ROWS_PER_LEAF,
         "lambda_l2": replay.params.l2,
         "feature_fraction_bynode": replay.params.feature_share,
         "seed": replay.seed,
@@ -227,7 +249,11 @@ def _fit_lightgbm(goal: str, replay: Replay, weeks: Sequence[Examples]) -> Score
     )
     model = lightgbm.train(params, data, replay.params.trees)
     # Through a sigmoid: lists take what scores above 0, and the raw scores of lambdarank may be negative.
-    return lambda features: (1 / (1 + np.exp(-np.asarray(model.predict(features, raw_score=True))))).astype(np.float32)
+    return lambda features: _for_both_lists(1 / (1 + np.exp(-np.asarray(model.predict(features, raw_score=True)))))
+
+
+def _for_both_lists(scores: npt.NDArray[np.floating]) -> FloatArray:
+    return np.repeat(scores.astype(np.float32)[:, None], len(SCOPES), axis=1)
 
 
 @contextmanager

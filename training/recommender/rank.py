@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from training.recommender.candidates import batch_size, find_candidates, place_within
+from training.recommender.candidates import Candidates, batch_size, find_candidates, place_within
 from training.recommender.index import FloatArray, IntArray, ItemIndex
 from training.recommender.pair_features import pair_features
 from training.recommender.states import UserStates
 
-Scorer = Callable[[FloatArray], FloatArray]  # pairs x features -> one score a pair
+Scorer = Callable[[FloatArray], FloatArray]  # pairs x features -> pairs x SCOPES
 
 Plane = Callable[[UserStates], FloatArray]  # customers -> customers x items
 
@@ -52,9 +52,8 @@ def recommend_each(
         candidates = find_candidates(batch, index, dropped=dropped)
         features = pair_features(batch, index, candidates)
         for name, score in scorers.items():
-            plane = np.zeros((batch.size, index.size), np.float32)
-            plane[candidates.users, candidates.items] = score(features)
-            frames[name].append(_as_rows(batch, index, rank_plane(plane, batch, index, k=k)))
+            planes = _lay_out(candidates, score(features), (batch.size, index.size))
+            frames[name].append(_as_rows(batch, index, rank_planes(planes, batch, index, k=k)))
     return {name: _joined(parts) for name, parts in frames.items()}
 
 
@@ -62,7 +61,7 @@ def list_items(plane: Plane, states: UserStates, index: ItemIndex, *, k: int = 2
     """List the best items by any scorer of whole planes, a bounded batch of customers at a time."""
     return _joined(
         [
-            _as_rows(batch, index, rank_plane(plane(batch), batch, index, k=k))
+            _as_rows(batch, index, rank_planes(dict.fromkeys(SCOPES, plane(batch)), batch, index, k=k))
             for batch in states.batches(batch_size(index))
         ]
     )
@@ -72,13 +71,21 @@ def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(LIST_COLUMNS))
 
 
-def rank_plane(plane: FloatArray, states: UserStates, index: ItemIndex, *, k: int = 20) -> Ranking:
-    """Order what scores above 0, then fill up with popular items; ties go to the smaller item number."""
-    filled = np.where(plane > 0, plane, -index.popularity_rank)
-    all_items, all_scores = _best(filled, k)
-    filled[states.owners(), states.items] = -np.inf
-    new_items, new_scores = _best(filled, k)
-    return Ranking({"all": all_items, "new": new_items}, {"all": all_scores, "new": new_scores})
+def rank_planes(planes: Mapping[str, FloatArray], states: UserStates, index: ItemIndex, *, k: int = 20) -> Ranking:
+    """Order what scores above 0 in each list's plane, then fill up with popular items; ties go to the smaller item number."""
+    filled = {scope: np.where(plane > 0, plane, -index.popularity_rank) for scope, plane in planes.items()}
+    filled["new"][states.owners(), states.items] = -np.inf
+    best = {scope: _best(plane, k) for scope, plane in filled.items()}
+    return Ranking(
+        {scope: items for scope, (items, _) in best.items()}, {scope: scores for scope, (_, scores) in best.items()}
+    )
+
+
+def _lay_out(candidates: Candidates, scores: FloatArray, shape: tuple[int, int]) -> dict[str, FloatArray]:
+    planes = {scope: np.zeros(shape, np.float32) for scope in SCOPES}
+    for scope, column in zip(SCOPES, scores.T, strict=True):
+        planes[scope][candidates.users, candidates.items] = column
+    return planes
 
 
 def _best(plane: FloatArray, k: int) -> tuple[IntArray, FloatArray]:

@@ -44,5 +44,11 @@ def test_every_baseline_ranker_and_part_is_measured() -> None:
         *bench_parts(shop, [monday(9)], replay=SMALL),
     ]
 
-    assert {row.model for row in rows} >= {*BASELINES, OURS, "lightgbm_lambdarank", "without source text"}
+    assert {row.model for row in rows} >= {
+        *BASELINES,
+        OURS,
+        "lightgbm_lambdarank",
+        "sklearn_binary",
+        "without source text",
+    }
     assert as_table(rows).row_count == len(rows)

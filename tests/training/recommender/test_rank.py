@@ -9,13 +9,13 @@ from tests.training.recommender.logs import monday, shop_log
 from training.recommender.bench import Log
 from training.recommender.index import FloatArray, ItemIndex
 from training.recommender.pair_features import FEATURES
-from training.recommender.rank import rank_plane, recommend
+from training.recommender.rank import rank_planes, recommend
 from training.recommender.states import STATE_COLUMNS, UserStates, read_states
 
 
 def by_recent_sales(features: FloatArray) -> FloatArray:
-    """Stand in for a model."""
-    return (features[:, FEATURES.index("item_purchases_4w")] + 1) / 1000
+    """Stand in for a model: the same order in both lists."""
+    return np.repeat((features[:, [FEATURES.index("item_purchases_4w")]] + 1) / 1000, 2, axis=1)
 
 
 def test_every_customer_gets_twenty_of_each(states: UserStates, index: ItemIndex) -> None:
@@ -53,7 +53,16 @@ def test_ties_go_to_the_smaller_item_number(states: UserStates, index: ItemIndex
     """So that two runs give the same list."""
     plane = np.ones((states.size, index.size), np.float32)
 
-    assert (rank_plane(plane, states, index, k=5).items["all"] == np.arange(5)).all()
+    assert (rank_planes({"all": plane, "new": plane}, states, index, k=5).items["all"] == np.arange(5)).all()
+
+
+def test_each_list_follows_its_own_scores(states: UserStates, index: ItemIndex) -> None:
+    """The order of all items says nothing about the order of new ones."""
+    rising = np.tile(np.arange(1, index.size + 1, dtype=np.float32), (states.size, 1))
+    ranking = rank_planes({"all": rising, "new": rising[:, ::-1]}, states, index, k=index.size)
+
+    assert (ranking.items["all"] == np.arange(index.size)[::-1]).all()
+    assert all((np.diff(row[row >= 0]) > 0).all() for row in ranking.items["new"])
 
 
 def test_a_shop_with_one_item_recommends_it_until_it_was_bought() -> None:
