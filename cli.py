@@ -79,6 +79,7 @@ def replay(
 ) -> None:
     """Run the weekly loop over past weeks, with the real DAGs, and write weeks.json, decisions.jsonl, lists and report."""
     stop_when_told()
+    from monitoring.week_table import summary, week_table
     from training.settings import build_settings
 
     given: dict[str, Any] = {
@@ -91,7 +92,11 @@ def replay(
     if as_json:
         print(json.dumps(summary(records, out)))
     else:
-        show_weeks(records, out)
+        console.print(week_table(records))
+        console.print(
+            f"Report: [link=file://{(out / 'report.html').resolve()}]{out / 'report.html'}[/link]   "
+            f"next: mlops serve --dir {out}"
+        )
 
 
 @app.command()
@@ -163,57 +168,6 @@ def stop_when_told() -> None:
         os._exit(128 + number)
 
     threading.Thread(target=wait, name="stop", daemon=True).start()
-
-
-def summary(records: list[dict[str, Any]], out: Path) -> dict[str, Any]:
-    """The replay in a few figures, for scripts."""
-    kinds = [line["kind"] for line in map(json.loads, (out / "decisions.jsonl").read_text().splitlines())]
-    realised = [r["realised"]["ndcg_at_10_all"]["value"] for r in records if r["realised"]]
-    return {
-        "weeks": len(records),
-        "champion": (records[-1]["champion"] or {}).get("version"),
-        "decisions": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
-        "realised_ndcg_at_10_all": sum(realised) / len(realised) if realised else None,
-        "seconds": round(sum(sum(r["seconds"].values()) for r in records), 1),
-        "report": str(out / "report.html"),
-    }
-
-
-def show_weeks(records: list[dict[str, Any]], out: Path) -> None:
-    table = Table(
-        title="What happened, week by week", caption="NDCG@10 on the week before; realised: what was really shown"
-    )
-    for column in ("Monday", "watch", "candidate", "verdict", "live", "NDCG cand.", "NDCG champ.", "realised", "s"):
-        table.add_column(column, justify="right" if column[0] in "Nrs" else "left")
-    for r in records:
-        table.add_row(*week_row(r))
-    console.print(table)
-    console.print(
-        f"Report: [link=file://{(out / 'report.html').resolve()}]{out / 'report.html'}[/link]   next: mlops serve --dir {out}"
-    )
-
-
-_MARKS = {"promote": "[green]promoted[/green]", "refuse": "[red]refused[/red]"}
-
-
-def week_row(r: dict[str, Any]) -> list[str]:
-    models = (r["metrics"] or {}).get("models", {})
-    action = r["action"] or {}
-    what = f"{action.get('name', '').replace('_', ' ')}: {action.get('cause', '')}"
-    if action.get("answer"):
-        what += f" → {action['answer']['choice']}"
-    verdict = _MARKS[r["verdict"]["outcome"]] if r["verdict"] else "[yellow]held[/yellow]"
-    if r["verdict"] and r["verdict"]["outcome"] == "refuse":
-        verdict += f" ({', '.join(g['gate'] for g in r['verdict']['gates'] if not g['passed'])})"
-    return [
-        r["as_of"], what, (r["candidate"] or {}).get("version", "–"), verdict, r["served"]["version"] or "–",
-        _figure(models.get("candidate")), _figure(models.get("champion")), _figure(r["realised"]), f"{sum(r['seconds'].values()):.1f}",
-    ]  # fmt: skip
-
-
-def _figure(figures: dict[str, Any] | None) -> str:
-    found = (figures or {}).get("ndcg_at_10_all")
-    return f"{found['value']:.3f}" if found else "–"
 
 
 @app.command()
@@ -439,6 +393,10 @@ def main() -> None:
         code = 0
     except PlatformError as error:
         errors.print(f"[bold red]{type(error).__name__}[/bold red] {error}", highlight=False)
+        code = 1
+    except OSError as error:
+        what = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+        errors.print(f"[bold red]{type(error).__name__}[/bold red] {what}. What was finished is kept.", highlight=False)
         code = 1
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ingest.errors import ReplayError
+
 if TYPE_CHECKING:
     from airflow.sdk import DAG
 
@@ -29,6 +31,8 @@ def airflow_environment(home: Path, *, human_timeout_s: float) -> dict[str, str]
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(FOLDER),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        # Assets start DAGs; a paused one would let a request lie, and a replay's database is what `mlops up` goes on with.
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow' / 'airflow.db'}",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
@@ -56,10 +60,21 @@ class InProcessAirflow:
         self._seen_events = self._last_event()
 
     def run(self, dag_id: str, as_of: datetime, **conf: str) -> bool:
-        """Run one DAG for one Monday to its end; says whether every task of it succeeded."""
-        dag = self._dags[dag_id]
-        with _timeout_sweep() if _may_ask(dag) else nullcontext():
-            run = dag.test(logical_date=as_of.replace(tzinfo=UTC), run_conf={"as_of": f"{as_of:%Y-%m-%d}", **conf})
+        """Run one DAG for one Monday to its end; says whether every task of it succeeded.
+
+        Raises ReplayError when Airflow itself cannot go on, mostly because its database finds no room on the disk.
+        """
+        from sqlalchemy.exc import SQLAlchemyError
+
+        dag, about = self._dags[dag_id], {"as_of": f"{as_of:%Y-%m-%d}", **conf}
+        try:
+            with _timeout_sweep() if _may_ask(dag) else nullcontext():
+                run = dag.test(logical_date=as_of.replace(tzinfo=UTC), run_conf=about)
+        except (OSError, SQLAlchemyError) as error:
+            raise ReplayError(
+                f"Airflow could not run {dag_id} for {as_of:%Y-%m-%d}: {error}. Is there space left on the disk? "
+                "What was finished is kept; run the same command again to go on."
+            ) from error
         return str(run.state) == "success"
 
     def triggered(self) -> list[str]:

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from monitoring.charts import MARKS, mark, minus
 from monitoring.report_charts import draw_charts
 from monitoring.story import BASELINES, Record, number_of, point_of, summarise, tell
+from training.workspace import write_whole
 
 MODELS = {
     "candidate": "candidate",
@@ -34,10 +35,7 @@ def write_report(
     Raises ValueError without a week: an empty report would look like a quiet one.
     """
     page = render(weeks, decisions, meta)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_suffix(".tmp")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(out)
+    write_whole(out, lambda temporary: temporary.write_text(page, encoding="utf-8"))
 
 
 def render(weeks: Sequence[Record], decisions: Sequence[Record], meta: Mapping[str, str]) -> str:

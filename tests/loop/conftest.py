@@ -14,6 +14,7 @@ import pytest
 
 MLOPS = Path(sys.executable).with_name("mlops")
 DEMO_WEEKS = 12
+TWO_WEEKS = ("replay", "--source", "shop", "--weeks", "2", "--seed", "7", "--label-weeks", "3", "--json", "--out")
 
 
 def run_mlops(*arguments: str | Path, timeout_s: float = 900, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -38,6 +39,20 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert finished.returncode == 0, finished.stderr[-3000:]
     (out / "summary.json").write_text(finished.stdout)
     return out
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two weeks that nobody interrupted."""
+    out = tmp_path_factory.mktemp("undisturbed") / "workspace"
+    assert run_mlops(*TWO_WEEKS, out).returncode == 0
+    return out
+
+
+def outcome(out: Path) -> list[tuple[str, ...]]:
+    """What was decided, in order, and on which snapshot."""
+    lines = [json.loads(line) for line in (out / "decisions.jsonl").read_text().splitlines()]
+    return [(d["decision_id"], d["kind"], d["action"], str(d["model_version"]), d["snapshot_id"]) for d in lines]
 
 
 @pytest.fixture(scope="session")

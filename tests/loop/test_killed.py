@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import signal
 import subprocess
 import time
@@ -12,19 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.loop.conftest import MLOPS, run_mlops
+from tests.loop.conftest import MLOPS, TWO_WEEKS, outcome, run_mlops
 
 pytestmark = pytest.mark.slow
 
-REPLAY = ("replay", "--source", "shop", "--weeks", "2", "--seed", "7", "--label-weeks", "3", "--json", "--out")
 STEPS = ("ingest", "watch", "snapshot", "features", "fit", "evaluate", "promote", "score")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("undisturbed") / "workspace"
-    assert run_mlops(*REPLAY, out).returncode == 0
-    return out
 
 
 def test_killed_after_every_step(undisturbed: Path, tmp_path: Path) -> None:
@@ -32,13 +23,13 @@ def test_killed_after_every_step(undisturbed: Path, tmp_path: Path) -> None:
     and the decisions are those of a replay that nobody disturbed."""
     out = tmp_path / "workspace"
     for step in STEPS:
-        process = subprocess.Popen([MLOPS, *REPLAY, out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([MLOPS, *TWO_WEEKS, out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _wait_for_part(out / "weeks" / "2011-01-24" / f"{step}.json", process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    finished = run_mlops(*REPLAY, out)
+    finished = run_mlops(*TWO_WEEKS, out)
     assert finished.returncode == 0, finished.stderr[-2000:]
-    assert _outcome(out) == _outcome(undisturbed)
+    assert outcome(out) == outcome(undisturbed)
     for path in sorted((undisturbed / "recommendations").glob("*.parquet")):
         assert (out / "recommendations" / path.name).read_bytes() == path.read_bytes()
 
@@ -47,7 +38,7 @@ def test_killed_after_every_step(undisturbed: Path, tmp_path: Path) -> None:
 def test_a_polite_stop_is_short_and_clear(tmp_path: Path, sign: signal.Signals) -> None:
     """Ctrl-C and a polite kill end the replay within seconds, with one line instead of a stack trace."""
     out = tmp_path / "workspace"
-    process = subprocess.Popen([MLOPS, *REPLAY, out], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([MLOPS, *TWO_WEEKS, out], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     _wait_for_part(out / "weeks" / "2011-01-24" / "settle.json", process)
     process.send_signal(sign)
     _, said = process.communicate(timeout=60)
@@ -61,7 +52,7 @@ def test_two_replays_do_not_share_a_workspace(tmp_path: Path) -> None:
     home.mkdir()
     with (home / "replay.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        finished = run_mlops(*REPLAY, home)
+        finished = run_mlops(*TWO_WEEKS, home)
     assert finished.returncode == 1
     assert "Another replay is running" in finished.stderr.replace("\n", " ")
 
@@ -71,8 +62,3 @@ def _wait_for_part(part: Path, process: subprocess.Popen[Any]) -> None:
     while not part.exists():
         assert process.poll() is None and time.monotonic() < deadline, f"{part.name} was never written"
         time.sleep(0.02)
-
-
-def _outcome(out: Path) -> list[tuple[str, ...]]:
-    lines = [json.loads(line) for line in (out / "decisions.jsonl").read_text().splitlines()]
-    return [(d["decision_id"], d["kind"], d["action"], str(d["model_version"]), d["snapshot_id"]) for d in lines]
