@@ -30,11 +30,15 @@ from training.settings import Settings
 MODEL = "recommender"
 EXPERIMENT = "recommender-weekly"
 
-# It announces the making of its tables in the middle of our progress display.
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+# It announces the making of its tables in the middle of our progress display, and logs with a stack trace what it raises anyway.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
-#: Where a version's two sets of trees lie in its folder: MLflow's flavour knows one, the other goes with it.
-FILES = {"every": "model.ubj", "unseen": "extra_files/unseen.ubj"}
+#: Where a version's sets of trees lie in its folder: MLflow's flavour knows one, the others go with it.
+FILES = {
+    "listwise": "model.ubj",
+    "pointwise": "extra_files/pointwise.ubj",
+    "unseen": "extra_files/unseen.ubj",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +196,14 @@ class MlflowRegistry:
 
 def _log_model(ranker: Ranker, feature_names: tuple[str, ...]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
-        beside = Path(folder) / Path(FILES["unseen"]).name
-        ranker.unseen.save_model(beside)
+        beside = {name: Path(folder) / Path(FILES[name]).name for name in ("pointwise", "unseen")}
+        for name, path in beside.items():
+            getattr(ranker, name).save_model(path)
         return mlflow.xgboost.log_model(
-            ranker.every,
+            ranker.listwise,
             name="ranker",
             signature=_signature(feature_names),
-            extra_files=[str(beside)],
+            extra_files=[str(path) for path in beside.values()],
             # Named, because MLflow would otherwise find them out in a subprocess for half a minute.
             pip_requirements=[f"xgboost=={xgboost.__version__}", f"numpy=={np.__version__}"],
         )
