@@ -64,7 +64,7 @@ def replay(
     weeks: Annotated[int, typer.Option(min=1, help="How many Mondays to run.")] = 12,
     seed: Annotated[int, typer.Option(help="Seed of the simulator, of sampling and of fitting.")] = 7,
     label_weeks: Annotated[
-        int | None, typer.Option(min=1, help="Weeks of labels to learn from; default 6 for shop, else 26.")
+        int | None, typer.Option(min=1, help="Weeks of labels to learn from; default 4 for shop, else 26.")
     ] = None,
     scale: Annotated[int, typer.Option(min=1, help="Of the simulated shop: how many times the rows.")] = 1,
     encoding: Annotated[str, typer.Option(help="Encoding of CSV files, for example latin-1.")] = "utf-8",
@@ -85,7 +85,7 @@ def replay(
     given: dict[str, Any] = {
         "source": source, "data": data_path(source, data), "start": start.date(), "seed": seed, "scale": scale,
         "encoding": encoding, "date_order": date_order,
-        "label_weeks": label_weeks or (6 if source == "shop" else 26),
+        "label_weeks": label_weeks or (4 if source == "shop" else 26),
         "purchase_events": tuple(e.strip() for e in purchase_events.split(",")),
     }  # fmt: skip
     records = run_replay(build_settings(out, **given), weeks, quiet=as_json)

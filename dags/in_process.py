@@ -31,8 +31,6 @@ def airflow_environment(home: Path, *, human_timeout_s: float) -> dict[str, str]
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(FOLDER),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        # Assets start DAGs; a paused one would let a request lie, and a replay's database is what `mlops up` goes on with.
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow' / 'airflow.db'}",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",

@@ -40,6 +40,8 @@ def everything(settings: Settings, ports: Mapping[str, int]) -> Iterator[Platfor
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{HOST}:{ports['airflow']}/execution/",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+        # Assets start DAGs; a paused one would let a request lie.
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
     }
     commands: dict[str, list[str | Path]] = {

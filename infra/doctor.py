@@ -32,6 +32,7 @@ def examine(folder: Path) -> list[Check]:
         _disk(folder),
         _memory(),
         _writable(folder),
+        _trees(),
         *(_port(name, port) for name, port in PORTS.items()),
     ]
 
@@ -82,6 +83,17 @@ def _writable(folder: Path) -> Check:
             f"{folder}: {error.strerror}",
             f"give {user} the right to write there, or choose another --out",
         )
+
+
+def _trees() -> Check:
+    """XGBoost's wheel brings its OpenMP along on Linux, and expects the system's on macOS."""
+    try:
+        import xgboost
+    except (ImportError, OSError, ValueError) as error:
+        return Check(
+            "trees", False, f"XGBoost cannot be loaded: {error}", "on macOS: brew install libomp; else make setup"
+        )
+    return Check("trees", True, f"XGBoost {xgboost.__version__}")
 
 
 def _port(name: str, port: int) -> Check:

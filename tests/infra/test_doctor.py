@@ -1,6 +1,7 @@
 """The doctor finds what would stop the platform, and says what to do."""
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,14 @@ def test_a_folder_that_cannot_be_written_is_found() -> None:
     """Where nothing can be written, the remedy names another place."""
     check = by_name(Path("/proc"))["writing"]
     assert (check.ok, "--out" in check.remedy) == (False, True)
+
+
+def test_trees_that_cannot_be_loaded_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where XGBoost finds no OpenMP, the remedy names what to install."""
+    assert by_name(tmp_path)["trees"].ok
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    check = by_name(tmp_path)["trees"]
+    assert (check.ok, "libomp" in check.remedy) == (False, True)
 
 
 def test_memory_is_read_off_the_kernel(tmp_path: Path) -> None:
