@@ -39,6 +39,21 @@ def next_monday(ws: Workspace, *, step: str, now: datetime) -> datetime:
     return min(done[-1] + timedelta(days=7) if done else start, latest)
 
 
+def landed_and_watched(ws: Workspace, as_of: datetime) -> bool:
+    """Whether a week's events are in, and what its watch decided by itself is done: only then may the week be learned from.
+
+    A scheduler that was down starts everything that is due at once, so the order must not hang on the clock. A question
+    that a person has not answered yet holds nothing up: the week's lists are made by whatever is live.
+    """
+    watched = ws.read_part(as_of, "watch")
+    if watched is None or ws.read_part(as_of, "ingest") is None:
+        return False
+    settled = ws.read_part(as_of, "settle")
+    if settled is None:
+        return bool(watched["action"]["name"] == "ask_a_person")
+    return settled["outcome"] != "roll_back" or ws.read_part(as_of, "rollback") is not None
+
+
 def announce(context: Mapping[str, Any], asset: Any, as_of: datetime) -> None:
     """Put the week on the asset's event, for the DAG that it starts."""
     context["outlet_events"][asset].extra = {"as_of": f"{as_of:%Y-%m-%d}"}

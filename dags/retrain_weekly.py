@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, PokeReturnValue, dag, task
 
 from dags.assets import RECOMMENDATIONS, RETRAIN_REQUEST
-from dags.logical_week import DEFAULTS, announce, week_of, workspace
+from dags.logical_week import DEFAULTS, announce, landed_and_watched, week_of, workspace
+
+POKE_S = 15
+PATIENCE_S = 12 * 3600
 
 
 def monday(reference: dict[str, Any]) -> datetime:
@@ -26,18 +29,21 @@ def monday(reference: dict[str, Any]) -> datetime:
 def retrain_weekly() -> None:
     """Every Monday, or when monitoring asks: snapshot, features, fit, evaluate, judge, promote or refuse, score.
 
+    The snapshot waits until the week's events have landed and were watched, whatever the clock says.
     Each task returns a small reference; the data stay in the workspace. A held training run or a refusal is a value
     that travels down the line, so that the week's lists are always made, by whichever version is live.
     """
 
-    @task(multiple_outputs=False)
-    def snapshot(**context: Any) -> dict[str, Any]:
+    @task.sensor(mode="reschedule", poke_interval=POKE_S, timeout=PATIENCE_S)
+    def snapshot(**context: Any) -> PokeReturnValue:
         from training.weekly import take_snapshot
 
+        if not landed_and_watched(workspace(), week_of(context)):
+            return PokeReturnValue(is_done=False)
         trigger = (context["dag_run"].conf or {}).get("trigger") or (
             "request" if context["triggering_asset_events"] else "clock"
         )
-        return take_snapshot(workspace(), week_of(context), trigger=trigger)
+        return PokeReturnValue(is_done=True, xcom_value=take_snapshot(workspace(), week_of(context), trigger=trigger))
 
     @task(multiple_outputs=False)
     def features(snapshot: dict[str, Any]) -> dict[str, Any]:

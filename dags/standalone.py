@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dags.airflow_api import PASSWORDS, AirflowApi
 from dags.in_process import airflow_environment
 from ingest.errors import PlatformError
 from serving.bento_server import bento_server
@@ -20,6 +21,7 @@ from training.settings import Settings
 
 HOST = "127.0.0.1"
 PATIENCE_S = 180.0
+DAGS = ("watch_recommender", "rollback", "ingest_interactions", "retrain_weekly")
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,6 @@ def everything(settings: Settings, ports: Mapping[str, int]) -> Iterator[Platfor
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{HOST}:{ports['airflow']}/execution/",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
-        # Assets start DAGs; a paused one would let a request lie.
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
     }
     commands: dict[str, list[str | Path]] = {
@@ -78,9 +78,9 @@ def everything(settings: Settings, ports: Mapping[str, int]) -> Iterator[Platfor
         for name, process in zip(commands, processes, strict=True):
             _wait_until_it_answers(name, process, f"http://{HOST}:{ports[name]}{health[name]}", home)
         addresses = {name: f"http://{HOST}:{port}" for name, port in ports.items()}
-        addresses["airflow"] += (
-            f"   login admin, password in {home / 'airflow' / 'simple_auth_manager_passwords.json.generated'}"
-        )
+        # A replay leaves the DAGs paused; from here on clock and assets start them.
+        AirflowApi(addresses["airflow"], home).unpause_once_read(DAGS, patience_s=PATIENCE_S)
+        addresses["airflow"] += f"   login admin, password in {home / PASSWORDS}"
         yield Platform(addresses, (*processes, service))
 
 

@@ -36,8 +36,10 @@ def watch_recommender() -> None:
         return watch_week(workspace(), week_of(context))
 
     @task.branch
-    def route(action: dict[str, Any]) -> str:
-        return "ask" if action["action"]["name"] == "ask_a_person" else "settle"
+    def route(watched: dict[str, Any], **context: Any) -> str:
+        # Nobody is asked twice about the same week, however often it is run.
+        settled = workspace().read_part(week_of(context), "settle") is not None
+        return "ask" if watched["action"]["name"] == "ask_a_person" and not settled else "settle"
 
     ask = HITLOperator(
         task_id="ask",

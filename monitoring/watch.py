@@ -118,7 +118,11 @@ def _gather(ws: Workspace, as_of: datetime) -> tuple[dict[str, Evidence], dict[s
             figure["high"],
         )
     drift = _drift(ws, as_of)
-    return evidence | _drift_evidence(drift), {"realised": realised, "drift": drift}
+    return evidence | _drift_evidence(drift), {
+        "champion": registry.aliases().champion,
+        "realised": realised,
+        "drift": drift,
+    }
 
 
 def realised_quality(ws: Workspace, as_of: datetime) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from training.mlflow_registry import MODEL
+from training.promotion import aliases_after
 from training.vocabulary import Decision, Evidence, Verdict
 from training.workspace import Workspace
 
@@ -27,10 +28,21 @@ def candidate_decision(ws: Workspace, as_of: datetime) -> Decision:
         "run_id": fit["candidate"]["run_id"],
         "evidence": _all_evidence(verdict),
     }
-    if verdict.outcome == "promote":
+    live = _champion_without(ws, common["subject"])
+    if verdict.outcome == "promote" and live != verdict_part["champion"]:
+        reasons = (
+            f"judged against version {verdict_part['champion']}, but a rollback has put version {live} in its place"
+        )
+    elif verdict.outcome == "promote":
         return Decision(**common, kind="promotion", action="promote", reason="every gate passed", model_version=version)
-    reasons = "; ".join(f"{gate.gate}: {gate.reason}" for gate in verdict.refusals)
+    else:
+        reasons = "; ".join(f"{gate.gate}: {gate.reason}" for gate in verdict.refusals)
     return Decision(**common, kind="refusal", action="refuse", reason=reasons, model_version=version)
+
+
+def _champion_without(ws: Workspace, subject: str) -> str | None:
+    """What is live but for decisions about `subject`: a run that died after its record decides the same again."""
+    return aliases_after(d for d in ws.decisions.read() if d.subject != subject).champion
 
 
 def _all_evidence(verdict: Verdict) -> tuple[Evidence, ...]:

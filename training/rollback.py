@@ -8,6 +8,7 @@ from typing import Any
 from ingest.errors import RegistryError
 from training.carry_out import carry_out
 from training.mlflow_registry import MODEL, MlflowRegistry
+from training.promotion import aliases_after
 from training.vocabulary import Decision, Evidence
 from training.workspace import Workspace
 
@@ -45,22 +46,39 @@ def roll_back(
 
 
 def roll_back_as_requested(ws: Workspace, as_of: datetime) -> dict[str, Any]:
-    """Carry out the rollback that this week's watch settled on, once."""
+    """Carry out the rollback that this week's watch settled on, once.
+
+    A person may answer days later: when the version in question is live no more, that is recorded and nothing moves.
+    """
 
     def work() -> dict[str, Any]:
-        watched, settled = ws.read_part(as_of, "watch") or {}, ws.read_part(as_of, "settle") or {}
-        action, answer = watched["action"], settled["answer"]
-        done = [d for d in ws.decisions.read() if d.kind == "rollback" and d.at == as_of.isoformat()]
+        done = [d for d in ws.decisions.read() if d.kind in ("rollback", "hold") and d.at == as_of.isoformat()]
         # A run that died after the record must not roll back twice: carry out what is written.
-        if done:
-            carry_out(ws)
-            decision = done[-1]
-        else:
-            evidence = tuple(Evidence.from_dict(e) for e in action["evidence"])
-            actor = answer["by"] if answer else "policy"
-            decision = roll_back(
-                ws, as_of, to=None, reason=f"{action['cause']}: {action['reason']}", actor=actor, evidence=evidence
-            )
-        return {"as_of": f"{as_of:%Y-%m-%d}", "decisions": [decision.decision_id], "champion": decision.model_version}
+        decision = done[-1] if done else _settled_rollback(ws, as_of)
+        live = carry_out(ws)
+        return {"as_of": f"{as_of:%Y-%m-%d}", "decisions": [decision.decision_id], "champion": live.champion}
 
     return ws.once(as_of, "rollback", work)
+
+
+def _settled_rollback(ws: Workspace, as_of: datetime) -> Decision:
+    watched, answer = ws.require_part(as_of, "watch"), ws.require_part(as_of, "settle")["answer"]
+    action, questioned = watched["action"], watched["champion"]
+    actor = answer["by"] if answer else "policy"
+    evidence = tuple(Evidence.from_dict(e) for e in action["evidence"])
+    live = aliases_after(ws.decisions.read())
+    if live.champion == questioned:
+        reason = f"{action['cause']}: {action['reason']}"
+        return roll_back(ws, as_of, to=None, reason=reason, actor=actor, evidence=evidence)
+    return ws.decisions.record(
+        Decision(
+            at=as_of.isoformat(),
+            actor=actor,
+            kind="hold",
+            subject=f"{MODEL} version {questioned}",
+            action="hold",
+            reason=f"{action['cause']} was about version {questioned}; version {live.champion} has replaced it since",
+            evidence=evidence,
+            model_version=live.champion,
+        )
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import datetime
 from pathlib import Path
 
 import mlflow
@@ -13,12 +12,11 @@ import numpy as np
 import pytest
 
 from ingest.errors import ArtefactError, RegistryError
-from training.mlflow_registry import FILES, MlflowRegistry, Version
+from tests.training.versions import fitted, register
+from training.mlflow_registry import FILES, MlflowRegistry
 from training.promotion import Aliases
-from training.recommender.examples import Examples
-from training.recommender.index import ABSENT
 from training.recommender.pair_features import FEATURES
-from training.recommender.ranker import OWN_ORDERS, Ranker, RankerParams, fit_ranker, score_pairs
+from training.recommender.ranker import score_pairs
 from training.settings import build_settings
 
 
@@ -27,27 +25,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> MlflowRegistry:
     return MlflowRegistry(build_settings(tmp_path_factory.mktemp("registry")))
 
 
-def fitted(seed: int = 0) -> Ranker:
-    rng = np.random.default_rng(seed)
-    features = rng.random((200, len(FEATURES)), dtype=np.float32)
-    features[:, OWN_ORDERS] = ABSENT
-    week = Examples(datetime(2011, 1, 24), np.repeat(np.arange(10, dtype=np.int32), 20), features, features[:, 0] > 0.5)
-    return fit_ranker([week], RankerParams(trees=5, min_child_weight=1), seed=seed)
-
-
 def folder_of(version: str) -> Path:
     return Path(mlflow.artifacts.download_artifacts(f"models:/recommender/{version}"))
-
-
-def register(registry: MlflowRegistry, key: str) -> Version:
-    return registry.register(
-        fitted(),
-        feature_names=FEATURES,
-        params={"trees": 5},
-        metrics={"rows": 200.0},
-        tags={"key": key, "as_of": "2011-01-24"},
-        run_name=key,
-    )
 
 
 def test_nothing_is_live_in_an_empty_registry(tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""A person's answer may come late, and a rollback in the middle of a week's judging: neither puts the wrong version live."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dags.logical_week import landed_and_watched
+from tests.training.versions import register
+from training.candidate_decision import candidate_decision
+from training.carry_out import carry_out
+from training.mlflow_registry import MlflowRegistry
+from training.rollback import roll_back_as_requested
+from training.settings import build_settings
+from training.vocabulary import Action, Decision, GateResult, Verdict
+from training.workspace import Workspace
+
+MONDAY = datetime(2011, 2, 28)
+ASKED = Action("ask_a_person", "quality lost", "nothing better is known").to_dict()
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with three registered versions."""
+    home = tmp_path_factory.mktemp("versions")
+    registry = MlflowRegistry(build_settings(home))
+    assert [register(registry, key).version for key in "abc"] == ["1", "2", "3"]
+    return home
+
+
+@pytest.fixture
+def ws(versions: Path) -> Workspace:
+    """The same versions with an empty history: 1, then 2 promoted."""
+    home = Workspace(build_settings(versions))
+    home.decisions.path.unlink(missing_ok=True)
+    for part in (versions / "weeks").glob("*/*.json"):
+        part.unlink()
+    promote(home, "1", datetime(2011, 2, 14))
+    promote(home, "2", datetime(2011, 2, 21))
+    return home
+
+
+def promote(ws: Workspace, version: str, at: datetime) -> None:
+    subject = f"recommender version {version}"
+    ws.decisions.record(
+        Decision(
+            at=at.isoformat(), actor="policy", kind="promotion", subject=subject, action="promote", reason="better",
+            model_version=version,
+        )
+    )  # fmt: skip
+    carry_out(ws)
+
+
+def leave(ws: Workspace, **parts: Mapping[str, Any]) -> None:
+    """Let steps of the Monday have left these parts."""
+    for step, part in parts.items():
+        ws.once(MONDAY, step, lambda part=part: dict(part))
+
+
+def test_the_version_in_question_is_taken_back(ws: Workspace) -> None:
+    """A person who answers while the version is live gets what was asked for."""
+    leave(ws, watch={"action": ASKED, "champion": "2"}, settle={"answer": {"by": "person:ann"}, "outcome": "roll_back"})
+    assert roll_back_as_requested(ws, MONDAY)["champion"] == "1"
+    last = ws.decisions.read()[-1]
+    assert (last.kind, last.actor, last.previous_version) == ("rollback", "person:ann", "2")
+
+
+def test_a_late_answer_moves_nothing(ws: Workspace) -> None:
+    """The version that the question was about is gone: its successor is not rolled back, and the record says why."""
+    leave(ws, watch={"action": ASKED, "champion": "2"}, settle={"answer": {"by": "person:ann"}, "outcome": "roll_back"})
+    promote(ws, "3", MONDAY)
+    assert roll_back_as_requested(ws, MONDAY)["champion"] == "3"
+    last = ws.decisions.read()[-1]
+    assert (last.kind, last.actor) == ("hold", "person:ann")
+    assert "about version 2; version 3 has replaced it" in last.reason
+    assert MlflowRegistry(ws.settings).aliases().champion == "3"
+
+
+def test_a_candidate_is_not_promoted_over_a_version_it_was_not_judged_against(ws: Workspace) -> None:
+    """A rollback between verdict and promotion makes the verdict worthless: the next week judges anew."""
+    judged = Verdict.of((GateResult("beats_champion", True, "it does"),))
+    leave(
+        ws,
+        snapshot={"snapshot": {"id": "s"}},
+        fit={"candidate": {"version": "3", "run_id": "r"}, "held": None},
+        judge={"champion": "2", "verdict": judged.to_dict()},
+    )
+    promotion = candidate_decision(ws, MONDAY)
+    assert promotion.kind == "promotion"
+    ws.decisions.record(promotion)
+    assert candidate_decision(ws, MONDAY) == promotion, "a run that died after the record must decide the same again"
+
+    ws.decisions.path.unlink()
+    promote(ws, "1", datetime(2011, 2, 14))
+    refusal = candidate_decision(ws, MONDAY)
+    assert refusal.kind == "refusal"
+    assert "judged against version 2, but a rollback has put version 1 in its place" in refusal.reason
+
+
+@pytest.mark.parametrize(
+    ("parts", "may_go_on"),
+    [
+        ({}, False),
+        ({"ingest": {}}, False),
+        ({"ingest": {}, "watch": {"action": ASKED}}, True),
+        ({"ingest": {}, "watch": {"action": {**ASKED, "name": "hold"}}}, False),
+        ({"ingest": {}, "watch": {"action": {**ASKED, "name": "hold"}}, "settle": {"outcome": "hold"}}, True),
+        ({"ingest": {}, "watch": {"action": ASKED}, "settle": {"outcome": "roll_back"}}, False),
+        ({"ingest": {}, "watch": {"action": ASKED}, "settle": {"outcome": "roll_back"}, "rollback": {}}, True),
+    ],
+)
+def test_a_week_is_learned_from_once_it_landed_and_was_watched(
+    tmp_path: Path, parts: dict[str, dict[str, Any]], may_go_on: bool
+) -> None:
+    """Whatever the clock says: events first, then what the watch decided; only an open question holds nothing up."""
+    home = Workspace(build_settings(tmp_path))
+    leave(home, **parts)
+    assert landed_and_watched(home, MONDAY) is may_go_on
