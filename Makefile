@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := .uv/bin/uv
 
+# Two at a time, a file or a shared story to each (tests/conftest.py), the long ones first.
+WORKERS := -n 2 --dist loadgroup --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test fast lint format doctor lock clean
 
@@ -42,10 +45,10 @@ format: setup ## Put the code into shape
 	$(BIN)/ruff check --fix .
 
 fast: setup ## The tests that take under a minute together
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest $(WORKERS) -m "not slow"
 
 test: lint ## Everything that must pass
-	$(BIN)/pytest
+	$(BIN)/pytest $(WORKERS)
 
 lock: $(UV) ## Resolve the lock file anew
 	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet --output-file requirements.lock

@@ -35,11 +35,16 @@ Expression = Callable[[ibis.Table, datetime], ibis.Table]
 
 @dataclass(frozen=True)
 class View:
-    """One feature view: its key and the expression that computes all of its rows as of a moment."""
+    """One feature view: its key, the expression that computes all of its rows as of a moment, and whether it is read online.
+
+    Customers are read one by one while they wait. Items are not: the service holds the whole catalogue in its index, and rows
+    that nobody reads would make up half of every materialisation.
+    """
 
     name: str
     key: str
     expression: Expression
+    online: bool = True
 
     def schema(self) -> dict[str, str]:
         """Feature name to type name, in the expression's order, without the key and the stamp."""
@@ -65,7 +70,7 @@ class View:
 VIEWS = (
     View("user_features", "user_id", features.user_features),
     View("user_history", "user_id", features.user_history),
-    View("item_features", "item_id", features.item_features),
+    View("item_features", "item_id", features.item_features, online=False),
 )
 
 _FEAST_TYPES: dict[str, FeastType] = {
@@ -120,4 +125,4 @@ def _feast_view(view: View, entity: Entity, rows: Path) -> FeatureView:
     )
     fields = [Field(name=name, dtype=_FEAST_TYPES[kind]) for name, kind in view.schema().items()]
     fields.append(Field(name=view.key, dtype=String))
-    return FeatureView(name=view.name, entities=[entity], ttl=TTL, schema=fields, source=source, online=True)
+    return FeatureView(name=view.name, entities=[entity], ttl=TTL, schema=fields, source=source, online=view.online)

@@ -72,8 +72,6 @@ class FeastStore:
     def write_rows(self, interactions: pa.Table, as_of: datetime) -> dict[str, int]:
         """Compute every view as of a moment and append its rows; returns rows by view. Rewriting gives the same file."""
         con = ibis.duckdb.connect()
-        # One thread: sums of floats then run in one order, and a rebuilt feature is equal to the bit.
-        con.raw_sql("SET threads = 1")
         con.con.register("interactions", interactions)
         events = con.table("interactions")
         counts = {}
@@ -85,7 +83,10 @@ class FeastStore:
         return counts
 
     def materialise(self, as_of: datetime) -> bool:
-        """Copy the rows available at `as_of` into the online store, never backwards in time; says whether it did."""
+        """Copy the rows available at `as_of` that are read online into the online store, never backwards in time.
+
+        Says whether it did.
+        """
         marker = self.root / "materialised.json"
         if marker.exists() and json.loads(marker.read_text())["as_of"] >= as_of.isoformat():
             return False
@@ -128,18 +129,22 @@ class FeastStore:
         return tuple(sorted((str(f), f.stat().st_mtime_ns) for f in files if f.stem <= f"{as_of:%Y-%m-%d}"))
 
     def online(self, key: str, ids: Sequence[str]) -> pd.DataFrame:
-        """The same rows from the online store, one per id in the order of `ids`; an unknown id is all null."""
-        answer = self._feast.get_online_features(features=_references(key), entity_rows=[{key: i} for i in ids])
+        """The same rows from the online store, one per id in the order of `ids`; an unknown id is all null.
+
+        Raises FeatureError for a key whose views are not read online.
+        """
+        references = _references(key, [view for view in VIEWS if view.online])
+        answer = self._feast.get_online_features(features=references, entity_rows=[{key: i} for i in ids])
         return pd.DataFrame(answer.to_dict())
 
     def _path(self, view: View, as_of: datetime) -> Path:
         return self.rows / view.name / f"{as_of:%Y-%m-%d}.parquet"
 
 
-def _references(key: str) -> list[str]:
-    references = [f"{view.name}:{name}" for view in VIEWS if view.key == key for name in view.schema()]
+def _references(key: str, views: Sequence[View] = VIEWS) -> list[str]:
+    references = [f"{view.name}:{name}" for view in views if view.key == key for name in view.schema()]
     if not references:
-        raise FeatureError(f"No feature view has the key {key!r}; the keys are {sorted({v.key for v in VIEWS})}.")
+        raise FeatureError(f"No such feature view has the key {key!r}; the keys are {sorted({v.key for v in views})}.")
     return references
 
 

@@ -20,7 +20,7 @@ WINDOWS_DAYS: Mapping[str, int] = {"1d": 1, "3d": 3, "1w": 7, "4w": 28, "26w": 1
 YEAR_DAYS = 364  # 52 whole weeks, so that a year ago is the same weekday
 HISTORY_ITEMS = 10_000  # bounds the online row; the busiest customer has 2,000, and a "new" list must know them all
 DECAY_PER_DAY = log(2) / 56  # half-life of eight weeks
-FIXED_POINT = 1_000_000  # prices and weights are summed as millionths, exactly
+FIXED_POINT = 1_000_000  # quantities and weights are summed as millionths, exactly
 
 
 def user_features(interactions: Table, as_of: datetime) -> Table:
@@ -117,7 +117,7 @@ def _lines(interactions: Table, as_of: datetime) -> Table:
     known = interactions.filter(_.event == PURCHASE, _.event_time < as_of)
     dated = known.mutate(day=_days_before(known.event_time, as_of))
     return dated.group_by("user_id", "item_id", "day").agg(
-        quantity=_.quantity.sum(),
+        quantity=_exact_sum(_.quantity),
         price=_.price.min(),
         item_text=_.item_text.max(),
         country=_.country.max(),

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import ibis
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -98,3 +100,30 @@ def test_neither_the_future_nor_the_order_of_rows_matters(
     everything = log(("u", "a", 5.0), *events).sample(frac=1, random_state=shuffle_seed)
 
     pd.testing.assert_frame_equal(compute(expression, past), compute(expression, everything), check_exact=True)
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_threads_do_not_change_the_bits(expression: Expression) -> None:
+    """However many threads add up a log of several row groups, the features are equal to the bit: fractions too."""
+    rng, n = np.random.default_rng(0), 250_000
+    events = pd.DataFrame(
+        {
+            "user_id": rng.integers(0, 50, n).astype(str),
+            "item_id": rng.integers(0, 20, n).astype(str),
+            "event": "purchase",
+            "event_time": np.datetime64(MONDAY, "us") - rng.integers(1, 60 * 86_400, n).astype("timedelta64[s]"),
+            "quantity": rng.random(n) * 10,
+            "price": rng.random(n),
+            "item_text": "red",
+            "country": "France",
+        }
+    )
+
+    def on(threads: int) -> pd.DataFrame:
+        connection = ibis.duckdb.connect()
+        connection.raw_sql(f"SET threads = {threads}")
+        connection.con.register("interactions", pa.Table.from_pandas(events))
+        rows = expression(connection.table("interactions"), MONDAY)
+        return rows.order_by(rows.columns[0]).to_pandas()
+
+    pd.testing.assert_frame_equal(on(4), on(1), check_exact=True)

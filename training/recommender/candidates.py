@@ -5,8 +5,10 @@ products, partitions along a row): a customer's numbers do not depend on who els
 agree bit for bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,9 @@ REPEAT_POWER = np.float32(0.4)
 RESTOCK_POWER = np.float32(0.7)
 UNSOLD = np.float32(0.1)
 UNRANKED = np.float32(999)
+BATCHES_AT_ONCE = 2
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +42,17 @@ class Candidates:
 
 
 def batch_size(index: ItemIndex) -> int:
-    """Say how many customers fit into one batch of dense planes."""
-    return max(1, BLOCK_CELLS // max(1, index.size))
+    """Say how many customers fit into one batch of dense planes, of which several are in work at once."""
+    return max(1, BLOCK_CELLS // BATCHES_AT_ONCE // max(1, index.size))
+
+
+def each_batch(work: Callable[[UserStates], Result], states: UserStates, index: ItemIndex) -> list[Result]:
+    """Do the same work for batches of customers, two at a time: most of it runs in libraries that let go of Python's lock."""
+    batches = list(states.batches(batch_size(index)))
+    if len(batches) == 1:  # one customer who waits is not worth a thread
+        return [work(batch) for batch in batches]
+    with ThreadPoolExecutor(BATCHES_AT_ONCE) as pool:
+        return list(pool.map(work, batches))
 
 
 def find_candidates(states: UserStates, index: ItemIndex, *, dropped: frozenset[str] = frozenset()) -> Candidates:

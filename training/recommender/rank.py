@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from training.recommender.candidates import Candidates, batch_size, find_candidates, place_within
+from training.recommender.candidates import Candidates, each_batch, find_candidates, place_within
 from training.recommender.index import FloatArray, IntArray, ItemIndex
 from training.recommender.pair_features import pair_features
 from training.recommender.states import UserStates
@@ -47,24 +47,27 @@ def recommend_each(
 
     `dropped` are the candidate sources to do without.
     """
-    frames: dict[str, list[pd.DataFrame]] = {name: [] for name in scorers}
-    for batch in states.batches(batch_size(index)):
+
+    def rank_batch(batch: UserStates) -> dict[str, pd.DataFrame]:
         candidates = find_candidates(batch, index, dropped=dropped)
         features = pair_features(batch, index, candidates)
-        for name, score in scorers.items():
-            planes = _lay_out(candidates, score(features), (batch.size, index.size))
-            frames[name].append(_as_rows(batch, index, rank_planes(planes, batch, index, k=k)))
-    return {name: _joined(parts) for name, parts in frames.items()}
+        shape = (batch.size, index.size)
+        return {
+            name: _as_rows(batch, index, rank_planes(_lay_out(candidates, score(features), shape), batch, index, k=k))
+            for name, score in scorers.items()
+        }
+
+    ranked = each_batch(rank_batch, states, index)
+    return {name: _joined([batch[name] for batch in ranked]) for name in scorers}
 
 
 def list_items(plane: Plane, states: UserStates, index: ItemIndex, *, k: int = 20) -> pd.DataFrame:
     """List the best items by any scorer of whole planes, a bounded batch of customers at a time."""
-    return _joined(
-        [
-            _as_rows(batch, index, rank_planes(dict.fromkeys(SCOPES, plane(batch)), batch, index, k=k))
-            for batch in states.batches(batch_size(index))
-        ]
-    )
+
+    def rank_batch(batch: UserStates) -> pd.DataFrame:
+        return _as_rows(batch, index, rank_planes(dict.fromkeys(SCOPES, plane(batch)), batch, index, k=k))
+
+    return _joined(each_batch(rank_batch, states, index))
 
 
 def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
