@@ -15,6 +15,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -292,16 +293,24 @@ def _missing_weeks(reports: list[BatchReport], as_of: datetime) -> tuple[date, .
 
 
 def _read_file(root: Path, file: LakeFile) -> pa.Table:
+    path = root / file.path
     try:
-        data = (root / file.path).read_bytes()
+        stat = path.stat()
+        return _read_whole(path, file.sha256, stat.st_mtime_ns, stat.st_size)
     except OSError as error:
         raise LakeError(
-            f"{root / file.path} is named by a manifest but cannot be read: {error.strerror}. "
+            f"{path} is named by a manifest but cannot be read: {error.strerror}. "
             "Restore it from a backup, or rebuild the lake from its sources."
         ) from error
-    if hashlib.sha256(data).hexdigest() != file.sha256:
+
+
+@lru_cache(maxsize=4096)
+def _read_whole(path: Path, sha256: str, _mtime_ns: int, _size: int) -> pa.Table:
+    """Read and check a file once per process while its time and size stay: each step of a week asks for most of the lake."""
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise LakeError(
-            f"{root / file.path} has changed since it was written (its hash is no longer {file.sha256[:12]}…). "
+            f"{path} has changed since it was written (its hash is no longer {sha256[:12]}…). "
             "The lake is append-only: restore the file from a backup, or rebuild the lake from its sources."
         )
     return pq.read_table(io.BytesIO(data))
