@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 UV     := .uv/bin/uv
 
 # Two at a time, a file or a shared story to each (tests/conftest.py), the long ones first.
-WORKERS := -n 2 --dist loadgroup --no-loadscope-reorder
+WORKERS := -n 2 --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test fast lint format doctor lock clean
