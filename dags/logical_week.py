@@ -24,10 +24,11 @@ def week_of(context: Mapping[str, Any]) -> datetime:
     conf = context["dag_run"].conf or {}
     if "as_of" in conf:
         return datetime.strptime(conf["as_of"], "%Y-%m-%d")
-    for events in context["triggering_asset_events"].values():
-        for event in reversed(events):
-            if "as_of" in event.extra:
-                return datetime.strptime(event.extra["as_of"], "%Y-%m-%d")
+    # A run gets every event since its DAG last ran, in no order: all of a replay's, for one that was paused until now.
+    events = [event for events in context["triggering_asset_events"].values() for event in events]
+    if dated := [event for event in events if "as_of" in event.extra]:
+        newest = max(dated, key=lambda event: event.timestamp)
+        return datetime.strptime(newest.extra["as_of"], "%Y-%m-%d")
     return next_monday(workspace(), step=context["dag"].params.get("step", "score"), now=context["dag_run"].run_after)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from dags.logical_week import next_monday
+from dags.logical_week import next_monday, week_of
 from training.settings import build_settings
 from training.workspace import Workspace
 
@@ -47,3 +48,11 @@ def test_no_week_is_done_before_it_is_over(tmp_path: Path) -> None:
     ws = Workspace(build_settings(tmp_path, start="2011-01-24"))
     ws.once(datetime(2011, 1, 24), "score", dict)
     assert next_monday(ws, step="score", now=datetime(2011, 1, 26)) == datetime(2011, 1, 24)
+
+
+def test_a_run_is_about_the_newest_of_its_events() -> None:
+    """Airflow hands over all events since the DAG last ran, in no order."""
+    landed = {5: "2011-02-28", 2: "2011-02-07", 9: "2011-03-07", 7: "2011-03-14"}
+    events = [SimpleNamespace(timestamp=datetime(2020, 1, day), extra={"as_of": week}) for day, week in landed.items()]
+    context = {"dag_run": SimpleNamespace(conf=None), "triggering_asset_events": {"lake": events}}
+    assert week_of(context) == datetime(2011, 3, 7)
