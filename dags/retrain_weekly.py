@@ -38,12 +38,13 @@ def retrain_weekly() -> None:
     def snapshot(**context: Any) -> PokeReturnValue:
         from training.weekly import take_snapshot
 
-        if not landed_and_watched(workspace(), week_of(context)):
+        ws, as_of = workspace(), week_of(context)
+        if not landed_and_watched(ws, as_of):
             return PokeReturnValue(is_done=False)
         trigger = (context["dag_run"].conf or {}).get("trigger") or (
             "request" if context["triggering_asset_events"] else "clock"
         )
-        return PokeReturnValue(is_done=True, xcom_value=take_snapshot(workspace(), week_of(context), trigger=trigger))
+        return PokeReturnValue(is_done=True, xcom_value=take_snapshot(ws, as_of, trigger=trigger))
 
     @task(multiple_outputs=False)
     def features(snapshot: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class ByStory(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStory:
-    """`loadgroup` would do, but xdist 3.8 hands its groups to an attribute that pytest 9.1 no longer reads."""
+    """`loadgroup` would do, but xdist 3.8 hands its groups to an attribute that pytest 9.2 no longer reads."""
     return ByStory(config, log)
 
 

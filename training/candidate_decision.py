@@ -28,15 +28,14 @@ def candidate_decision(ws: Workspace, as_of: datetime) -> Decision:
         "run_id": fit["candidate"]["run_id"],
         "evidence": _all_evidence(verdict),
     }
-    live = _champion_without(ws, common["subject"])
-    if verdict.outcome == "promote" and live != verdict_part["champion"]:
-        reasons = (
-            f"judged against version {verdict_part['champion']}, but a rollback has put version {live} in its place"
-        )
-    elif verdict.outcome == "promote":
-        return Decision(**common, kind="promotion", action="promote", reason="every gate passed", model_version=version)
-    else:
-        reasons = "; ".join(f"{gate.gate}: {gate.reason}" for gate in verdict.refusals)
+    reasons = "; ".join(f"{gate.gate}: {gate.reason}" for gate in verdict.refusals)
+    if verdict.outcome == "promote":
+        judged_against, live = verdict_part["champion"], _champion_without(ws, common["subject"])
+        if live == judged_against:
+            return Decision(
+                **common, kind="promotion", action="promote", reason="every gate passed", model_version=version
+            )
+        reasons = f"judged against version {judged_against}, but a rollback has put version {live} in its place"
     return Decision(**common, kind="refusal", action="refuse", reason=reasons, model_version=version)
 
 
