@@ -41,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A reference MLOps platform. Start with [bold]mlops doctor[/bold], then [bold]mlops demo[/bold].",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Get data, and look at what the contract says of it.")
+data_app = typer.Typer(no_args_is_help=True, help="Get published data.")
 bench_app = typer.Typer(no_args_is_help=True, help="Measure what the documentation claims.")
 app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
@@ -125,7 +125,6 @@ def data_path(source: str, data: Path | None) -> Path | None:
 
 def run_replay(settings: Any, weeks: int, *, quiet: bool) -> list[dict[str, Any]]:
     from dags.replay import replay as replay_weeks
-    from monitoring.report import write_report
     from training.workspace import Workspace
 
     columns = (
@@ -147,10 +146,31 @@ def run_replay(settings: Any, weeks: int, *, quiet: bool) -> list[dict[str, Any]
             )
 
         records = replay_weeks(settings, weeks, show)
-    ws = Workspace(settings)
-    meta = {"title": f"{settings.source}, seed {settings.seed}", "command": " ".join(["mlops", *sys.argv[1:]])}
-    write_report(records, [d.to_dict() for d in ws.decisions.read()], meta, settings.home / "report.html")
+    tell(Workspace(settings), records)
     return records
+
+
+def tell(ws: Any, records: list[dict[str, Any]]) -> None:
+    """Write the report of these weeks."""
+    from monitoring.report import write_report
+
+    meta = {"title": f"{ws.settings.source}, seed {ws.settings.seed}", "command": " ".join(["mlops", *sys.argv[1:]])}
+    write_report(records, [d.to_dict() for d in ws.decisions.read()], meta, ws.home / "report.html")
+
+
+@app.command()
+def report(directory: Dir) -> None:
+    """Write weeks.json and report.html anew, weeks that `mlops up` ran included, and print the table."""
+    from monitoring.week_table import week_table
+    from training.week_record import write_records
+
+    ws = open_workspace(directory)
+    if not (records := write_records(ws)):
+        console.print(f"No week has run to its end in {directory} yet; run some with `mlops replay`.")
+        raise typer.Exit(1)
+    tell(ws, records)
+    console.print(week_table(records))
+    console.print(f"Report: {directory / 'report.html'}")
 
 
 def stop_when_told() -> None:
@@ -182,9 +202,9 @@ def serve(
 
     ws = open_workspace(directory)
     champion = MlflowRegistry(ws.settings).aliases().champion
-    with bento_server(ws.home, port, host=host) as process:
+    with bento_server(ws.home, port, host=host) as server:
         print(f"ready: http://{host}:{port}/recommend (recommender version {champion})", flush=True)
-        wait_for(process)
+        wait_for(server)
 
 
 @app.command()
@@ -204,7 +224,7 @@ def up(
         for name, address in platform.addresses.items():
             console.print(f"[bold]{name:<10}[/bold] {address}", highlight=False)
         print("ready: Ctrl-C stops everything", flush=True)
-        wait_for(*platform.processes)
+        wait_for(*platform.servers)
 
 
 @app.command()
@@ -376,14 +396,17 @@ def open_workspace(directory: Path) -> Any:
     return Workspace(build_settings(directory))
 
 
-def wait_for(*processes: Any) -> None:
-    """Until one of them ends or Ctrl-C is pressed."""
+def wait_for(*servers: Any) -> None:
+    """Until Ctrl-C is pressed. Raises PlatformError when one of them ends by itself."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        while all(process.poll() is None for process in processes):
+        while not (ended := [server for server in servers if server.process.poll() is not None]):
             time.sleep(0.5)
     except KeyboardInterrupt:
         console.print("stopping")
+        return
+    what = "; ".join(f"{server.name} ended with code {server.process.returncode}, see {server.log}" for server in ended)
+    raise PlatformError(f"{what}. The same command starts it again.")
 
 
 def main() -> None:

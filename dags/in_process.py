@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from airflow.sdk import DAG
 
 FOLDER = Path(__file__).parent
+
+DATABASE = Path("airflow") / "airflow.db"
+
+#: Under a scheduler eight processes write to one SQLite file, one at a time; the default of 5 s ends in "database is locked".
+PATIENCE_WITH_WRITERS_S = 60
 
 #: In a replay nobody waits for a person: the stated default is taken at the first sweep.
 PATIENCE_S = 0.01
@@ -32,7 +38,7 @@ def airflow_environment(home: Path, *, human_timeout_s: float) -> dict[str, str]
         "AIRFLOW__CORE__DAGS_FOLDER": str(FOLDER),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow' / 'airflow.db'}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / DATABASE}?timeout={PATIENCE_WITH_WRITERS_S}",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "airflow" / "logs"),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH")))),
@@ -40,7 +46,10 @@ def airflow_environment(home: Path, *, human_timeout_s: float) -> dict[str, str]
 
 
 class InProcessAirflow:
-    """Our DAGs with a metadata database of their own, run one after the other."""
+    """Our DAGs with a metadata database of their own, run one after the other.
+
+    Raises ReplayError when a DAG cannot be imported.
+    """
 
     def __init__(self, home: Path) -> None:
         # Airflow reads its configuration at import: the environment first, then the imports.
@@ -51,9 +60,14 @@ class InProcessAirflow:
 
         logging.getLogger("airflow").setLevel(logging.ERROR)
         initdb()
+        with closing(sqlite3.connect(home / DATABASE)) as database:
+            database.execute("PRAGMA journal_mode=WAL")  # kept in the file: readers no longer wait for the writer
         bag = DagBag(FOLDER)
         if bag.import_errors:
-            raise ImportError(f"DAGs cannot be imported: {bag.import_errors}")
+            broken = "; ".join(f"{Path(dag).name}: {_last_line(trace)}" for dag, trace in bag.import_errors.items())
+            raise ReplayError(
+                f"DAGs in {FOLDER} cannot be imported: {broken}. Mend them, then run the same command again."
+            )
         self._dags: dict[str, DAG] = dict(bag.dags)
         self._seen_events = self._last_event()
 
@@ -96,6 +110,10 @@ class InProcessAirflow:
 
         with create_session() as session:
             return session.scalar(select(func.max(AssetEvent.id))) or 0
+
+
+def _last_line(trace: str) -> str:
+    return trace.strip().rpartition("\n")[2]
 
 
 def _awaited(dag: Any) -> set[str]:

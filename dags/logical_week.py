@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from ingest.whole_files import write_json
 from training.settings import settings_from_environment
-from training.workspace import Workspace, write_json
+from training.workspace import Workspace
 
 
 def workspace() -> Workspace:

@@ -13,8 +13,8 @@ from typing import Any
 from dags.in_process import InProcessAirflow
 from ingest.errors import ReplayError
 from training.settings import Settings, store_settings
-from training.week_record import week_record
-from training.workspace import Workspace, write_json
+from training.week_record import write_records
+from training.workspace import Workspace
 
 Progress = Callable[[datetime, str], None]
 
@@ -27,31 +27,36 @@ def silent(_as_of: datetime, _dag_id: str) -> None:
 
 
 def replay(settings: Settings, weeks: int, progress: Progress = silent) -> list[dict[str, Any]]:
-    """Run `weeks` Mondays from the settings' start; returns one record a week, also kept as `weeks.json`.
+    """Run `weeks` Mondays from the settings' start; returns the records of all that ever ran, also kept as `weeks.json`.
 
     Raises ReplayError when a task failed; what was done is kept, and the same call goes on where it stopped.
     """
-    store_settings(settings)
     ws = Workspace(settings)
     records: list[dict[str, Any]] = []
-    with _alone_in(settings.home):
+    with alone_in(settings.home):
+        store_settings(settings)
         airflow = InProcessAirflow(settings.home)
         for k in range(weeks):
             as_of = datetime.combine(settings.start, datetime.min.time()) + timedelta(days=7 * k)
             run_week(airflow, ws, as_of, progress)
-            records.append(week_record(ws, as_of))
-            write_json(settings.home / "weeks.json", records)
+            records = write_records(ws)
     return records
 
 
 @contextmanager
-def _alone_in(home: Path) -> Iterator[None]:
-    """Keep a second replay out of a workspace; the lock goes when the process does, however it ends."""
+def alone_in(home: Path) -> Iterator[None]:
+    """Let one replay or one scheduler into a workspace; the lock goes when the process does, however it ends.
+
+    Raises ReplayError when another process holds it.
+    """
+    home.mkdir(parents=True, exist_ok=True)
     with (home / "replay.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ReplayError(f"Another replay is running in {home}; wait for it, or choose another --out.") from error
+            raise ReplayError(
+                f"Another `mlops replay` or `mlops up` is running in {home}; stop it or wait for it, or use another workspace."
+            ) from error
         yield
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from dags.airflow_api import PASSWORDS, AirflowApi
 from dags.in_process import airflow_environment
+from dags.replay import alone_in
 from ingest.errors import PlatformError
-from serving.bento_server import bento_server
+from serving.bento_server import Server, bento_server, require_free_ports
 from training.settings import Settings
 
 HOST = "127.0.0.1"
@@ -29,12 +30,15 @@ class Platform:
     """What runs, and where to find it."""
 
     addresses: Mapping[str, str]
-    processes: tuple[subprocess.Popen[bytes], ...]
+    servers: tuple[Server, ...]
 
 
 @contextmanager
 def everything(settings: Settings, ports: Mapping[str, int]) -> Iterator[Platform]:
-    """Start all four and wait until each answers; whatever happens, none is left running."""
+    """Start all four and wait until each answers; whatever happens, none is left running.
+
+    Raises PlatformError when a port is taken or a server does not come up, ReplayError when a replay is in the workspace.
+    """
     home, tools = settings.home, Path(sys.executable).parent
     airflow = {
         **airflow_environment(home, human_timeout_s=settings.human_timeout_s),
@@ -71,26 +75,25 @@ def everything(settings: Settings, ports: Mapping[str, int]) -> Iterator[Platfor
     }
     health = {"mlflow": "/health", "evidently": "/", "airflow": "/api/v2/monitor/health"}
     with ExitStack() as running:
-        processes = tuple(
-            running.enter_context(_process(name, command, home, airflow)) for name, command in commands.items()
-        )
+        running.enter_context(alone_in(home))
+        require_free_ports(ports, HOST)
+        servers = [running.enter_context(_server(name, command, home, airflow)) for name, command in commands.items()]
         service = running.enter_context(bento_server(home, ports["service"]))
-        for name, process in zip(commands, processes, strict=True):
-            _wait_until_it_answers(name, process, f"http://{HOST}:{ports[name]}{health[name]}", home)
+        for server in servers:
+            _wait_until_it_answers(server, f"http://{HOST}:{ports[server.name]}{health[server.name]}")
         addresses = {name: f"http://{HOST}:{port}" for name, port in ports.items()}
         # A replay leaves the DAGs paused; from here on clock and assets start them.
         AirflowApi(addresses["airflow"], home).unpause_once_read(DAGS, patience_s=PATIENCE_S)
         addresses["airflow"] += f"   login admin, password in {home / PASSWORDS}"
-        yield Platform(addresses, (*processes, service))
+        yield Platform(addresses, (*servers, service))
 
 
 @contextmanager
-def _process(
-    name: str, command: list[str | Path], home: Path, environment: Mapping[str, str]
-) -> Iterator[subprocess.Popen[bytes]]:
+def _server(name: str, command: list[str | Path], home: Path, environment: Mapping[str, str]) -> Iterator[Server]:
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "1"}
     path = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    with (home / f"{name}.log").open("ab") as log:
+    log_path = home / f"{name}.log"
+    with log_path.open("ab") as log:
         process = subprocess.Popen(
             command,
             env={**os.environ, **environment, **quiet, "PATH": os.pathsep.join(path)},
@@ -100,7 +103,7 @@ def _process(
             start_new_session=True,
         )
         try:
-            yield process
+            yield Server(name, process, log_path)
         finally:
             _stop(process)
 
@@ -119,16 +122,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def _wait_until_it_answers(name: str, process: subprocess.Popen[bytes], url: str, home: Path) -> None:
+def _wait_until_it_answers(server: Server, url: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise PlatformError(
-                f"{name} ended with code {process.returncode}; see {home / f'{name}.log'}. Is its port busy? `mlops doctor` says."
-            )
+        if server.process.poll() is not None:
+            raise PlatformError(f"{server.name} ended with code {server.process.returncode}; see {server.log}.")
         try:
             with urllib.request.urlopen(url, timeout=3):
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.5)
-    raise PlatformError(f"{name} did not answer at {url} within {PATIENCE_S:.0f} s; see {home / f'{name}.log'}.")
+    raise PlatformError(f"{server.name} did not answer at {url} within {PATIENCE_S:.0f} s; see {server.log}.")

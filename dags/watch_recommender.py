@@ -15,6 +15,7 @@ from training.settings import settings_from_environment
 
 
 def _patience() -> timedelta:
+    """How long to wait for the answer; the operator has to be told when the DAG is read, it renders no template for it."""
     return timedelta(seconds=settings_from_environment().human_timeout_s)
 
 

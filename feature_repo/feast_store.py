@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from feast import FeatureStore, RepoConfig
 from feature_repo.definitions import TTL, VIEWS, View, feast_objects, schemas
 from feature_repo.evolution import changes
 from ingest.errors import FeatureError
+from ingest.whole_files import write_json, write_whole
 
 #: Joined rows by root, key, moment and the files they came from. Each join costs half a second, nearly all of it to compile the query, and
 #: the steps of a week ask for the same two Mondays again and again. A new or rewritten file makes another name, never a stale answer.
@@ -63,7 +65,7 @@ class FeastStore:
         for view in VIEWS:
             (self.rows / view.name).mkdir(parents=True, exist_ok=True)
         self._feast.apply(feast_objects(self.rows))
-        stored.write_text(json.dumps(schemas(), indent=1))
+        write_json(stored, schemas())
 
     def has_rows(self, as_of: datetime) -> bool:
         """Whether every view has its rows of that Monday."""
@@ -77,7 +79,7 @@ class FeastStore:
         counts = {}
         for view in VIEWS:
             rows = con.to_pyarrow(view.expression(events, as_of).order_by(view.key))
-            _write_atomically(rows, self._path(view, as_of))
+            write_whole(self._path(view, as_of), partial(pq.write_table, rows))
             counts[view.name] = rows.num_rows
         con.disconnect()
         return counts
@@ -93,7 +95,7 @@ class FeastStore:
         moment = as_of.replace(tzinfo=UTC)
         with redirect_stdout(StringIO()):  # Feast prints its progress, in colour, into whatever a caller prints
             self._feast.materialize(start_date=moment - TTL, end_date=moment + timedelta(seconds=1))
-        marker.write_text(json.dumps({"as_of": as_of.isoformat()}))
+        write_json(marker, {"as_of": as_of.isoformat()})
         return True
 
     def keys(self, view: str, as_of: datetime) -> list[str]:
@@ -146,9 +148,3 @@ def _references(key: str, views: Sequence[View] = VIEWS) -> list[str]:
     if not references:
         raise FeatureError(f"No such feature view has the key {key!r}; the keys are {sorted({v.key for v in views})}.")
     return references
-
-
-def _write_atomically(rows: pa.Table, path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(rows, temporary)
-    temporary.replace(path)

@@ -29,6 +29,11 @@ class FileSource:
     files: tuple[StagedFile, ...]
     merge: Merge
 
+    @property
+    def version(self) -> str:
+        """The staged folders' names, which are fingerprints of the files."""
+        return " ".join(sorted(file.folder.name for file in self.files))
+
     def arrivals(self) -> list[datetime]:
         """List the Mondays after every week from the first to the last, quiet ones included."""
         weeks = [week for file in self.files for week in file.weeks]

@@ -12,7 +12,6 @@ One writer at a time is assumed; two that ingest the same delivery write the sam
 import hashlib
 import io
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from functools import lru_cache
@@ -30,6 +29,7 @@ from ingest.contract import Contract
 from ingest.errors import LakeError
 from ingest.schema import INTERACTIONS, WEEK, week_of
 from ingest.source import Delivery
+from ingest.whole_files import replace_whole
 
 # A quarter of a year shows nearly every item that is on sale, and bounds the cost of a check however old the lake is.
 PRICE_MEMORY_ARRIVALS = 13
@@ -138,10 +138,11 @@ class Lake:
         return sorted(arrived, key=lambda report: (report.arrived, report.week, report.source, report.batch_id))
 
     def snapshot(self, as_of: datetime) -> Snapshot:
-        """Name everything known as of a moment, and say whether the latest arrival can be built upon."""
+        """Name everything known as of a moment, and say whether the week that just ended can be built upon."""
         reports = self.reports(as_of)
         files = tuple(sorted((file for report in reports for file in report.files), key=lambda file: file.path))
-        hold_reason = _hold_reason(reports)
+        missing = _missing_weeks(reports, as_of)
+        hold_reason = _hold_reason(reports, newest=week_of(as_of) - WEEK, missing=missing)
         return Snapshot(
             id=hashlib.sha256("\n".join(f"{file.sha256} {file.path}" for file in files).encode()).hexdigest(),
             as_of=as_of,
@@ -149,7 +150,7 @@ class Lake:
             rows=sum(file.rows for file in files),
             contract_state="held" if hold_reason else "accepted",
             hold_reason=hold_reason,
-            missing_weeks=_missing_weeks(reports, as_of),
+            missing_weeks=missing,
         )
 
     def _report(self, batch_id: str) -> BatchReport | None:
@@ -168,15 +169,26 @@ class Lake:
 
     def _write(self, path: str, data: bytes, written: list[Path]) -> None:
         final = self.root / path
-        partial = final.with_name(final.name + ".partial")
-        written += [partial, final]
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(final)
-        _sync_folder(final.parent)
+        written.append(final)
+        for left in final.parent.glob(f"{final.name}.*.tmp"):  # by a process that was killed just here
+            left.unlink(missing_ok=True)
+        replace_whole(final, lambda temporary: temporary.write_bytes(data))
+
+
+def what_is_new(lake: Lake, delivery: Delivery, arrived: datetime) -> Delivery | None:
+    """Cut a week that was delivered before down to what it has gained since, as a delivery of the day that this was found.
+
+    Logs grow at their end, so these are the last rows; all of them, where the week was quarantined whole and is another one
+    now. None when there is nothing new.
+    """
+    known = [
+        report for report in lake.reports(arrived) if (report.source, report.week) == (delivery.source, delivery.week)
+    ]
+    if all(report.status == "quarantined" for report in known):
+        tried = {report.content for report in known}
+        return replace(delivery, arrived=arrived) if content_hash(delivery.rows) not in tried else None
+    rows = delivery.rows.slice(sum(report.rows_in for report in known if report.status == "accepted"))
+    return replace(delivery, arrived=arrived, rows=rows) if rows.num_rows else None
 
 
 def read_interactions(lake_root: Path, snapshot: Snapshot) -> pa.Table:
@@ -270,8 +282,11 @@ def _batch_id(delivery: Delivery, content: str) -> str:
     return hashlib.sha256(f"{delivery.source}\n{delivery.week}\n{content}".encode()).hexdigest()[:16]
 
 
-def _hold_reason(reports: list[BatchReport]) -> str | None:
-    """Say what is wrong with the latest arrival, unless the same week has been accepted in a redelivery since."""
+def _hold_reason(reports: list[BatchReport], *, newest: date, missing: tuple[date, ...]) -> str | None:
+    """Say what is wrong with the latest arrival, unless the same week has been accepted in a redelivery since.
+
+    A delivery that never came is as bad as a broken one: without it the newest week looks as if nobody had bought anything.
+    """
     latest = max((report.arrived for report in reports), default=None)
     accepted = {(report.source, report.week) for report in reports if report.status == "accepted"}
     doubted = [
@@ -280,6 +295,8 @@ def _hold_reason(reports: list[BatchReport]) -> str | None:
         if report.arrived == latest and report.status == "quarantined" and (report.source, report.week) not in accepted
     ]
     reasons = [f"week {report.week} of {report.source}: {'; '.join(report.notes)}" for report in doubted]
+    if not reasons and newest in missing:
+        reasons = [f"nothing has arrived of the week of {newest}"]
     return " | ".join(reasons) or None
 
 
@@ -327,12 +344,3 @@ def _read_manifest(path: Path) -> BatchReport:
 
 def _json(report: BatchReport) -> bytes:
     return (json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename outlive a power cut: on most file systems that needs the folder itself on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -68,6 +68,11 @@ class Shop:
             incidents=incidents,
         )
 
+    @property
+    def version(self) -> str:
+        """The shop's past is written once."""
+        return f"seed {self._seed}"
+
     def arrivals(self) -> list[datetime]:
         return [arrival_of(week) for week in self._weeks]
 

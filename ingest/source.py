@@ -32,6 +32,11 @@ class Source(Protocol):
         """What the source promised about its rows, and how they become canonical interactions."""
         ...
 
+    @property
+    def version(self) -> str:
+        """A name for what it holds now: another one once rows were added to weeks that were handed over before."""
+        ...
+
     def arrivals(self) -> list[datetime]:
         """List every Monday on which something lands, first to last, weeks without a single row included."""
         ...

@@ -22,7 +22,8 @@ Row = tuple[object, ...]
 def workbook_to_parquet(workbook: Path, destination: Path, progress: Callable[[int], object] = int) -> None:
     """Write the rows of all sheets as text, each with the number of its sheet; sheets must share their columns.
 
-    `progress` is told the rows done so far. Raises SourceError when the workbook cannot be read as one table.
+    A column without a name is called after its place, as in CSV: unnamed_0. `progress` is told the rows done so far.
+    Raises SourceError when the workbook cannot be read as one table.
     """
     try:
         book = openpyxl.load_workbook(workbook, read_only=True, data_only=True)
@@ -62,11 +63,19 @@ class _Rows:
     """The rows of a sheet below its header; blank ones, which Excel keeps after deletions, are skipped."""
 
     def __init__(self, rows: Iterator[Row]) -> None:
-        self.header = [str(name).strip() for name in next(rows, ()) if name is not None]
+        self.header = _header(next(rows, ()))
         self._rows = (row for row in rows if any(cell is not None for cell in row))
 
     def __iter__(self) -> Iterator[Row]:
         return self._rows
+
+
+def _header(cells: Row) -> list[str]:
+    """The name of every column in its place; pandas writes its index under a blank cell."""
+    names = ["" if cell is None else str(cell).strip() for cell in cells]
+    while names and not names[-1]:  # sheets remember how far to the right something once stood
+        names.pop()
+    return [name or f"unnamed_{n}" for n, name in enumerate(names)]
 
 
 def _strings(cells: list[str | None]) -> pa.Array:

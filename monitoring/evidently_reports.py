@@ -22,6 +22,7 @@ from evidently.sdk.panels import line_plot_panel
 from evidently.ui.workspace import Project
 from evidently.ui.workspace import Workspace as EvidentlyWorkspace
 
+from ingest.whole_files import write_json, write_whole
 from monitoring.psi import psi
 
 PROJECT = "recommender"
@@ -94,8 +95,7 @@ class EvidentlyReports:
         )
         self._store(run, f"{name} {as_of:%Y-%m-%d}")
         page = self._home / "reports" / f"{as_of:%Y-%m-%d}-{name}.html"
-        page.parent.mkdir(exist_ok=True)
-        run.save_html(str(page))
+        write_whole(page, lambda temporary: run.save_html(str(temporary)))
         return DriftReport(_scores(run, thresholds), str(page.relative_to(self._home)))
 
     def _report(self, columns: list[str], thresholds: Mapping[str, float]) -> Report:
@@ -112,7 +112,7 @@ class EvidentlyReports:
         if name in known:
             self._workspace.delete_run(project.id, known[name])
         known[name] = str(self._workspace.add_run(project.id, run, include_data=False, name=name).id)
-        names.write_text(json.dumps(known, indent=1))
+        write_json(names, known)
 
     def _new_project(self) -> Project:
         project = self._workspace.create_project(

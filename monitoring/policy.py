@@ -62,8 +62,6 @@ class Rule:
     action: ActionName
     cause: str
     reason: str
-    holds_training: bool = False
-    pages_owner: bool = False
 
 
 def feed_broken(read: EvidenceReader, _policy: WatchPolicy) -> bool:
@@ -133,14 +131,14 @@ def _loss(read: EvidenceReader, policy: WatchPolicy) -> tuple[float, float]:
     return fall / usual, fall / spread
 
 
-# What a person may answer, and what is then done.
+# What a person may answer, and what is then done. Neither answer opens or closes the gates: the week's candidate is judged all the same.
 ANSWERS: dict[str, ActionName] = {
-    "keep the champion": "hold",
+    "leave it to the gates": "hold",
     "retrain on verified data": "retrain",
     "go back to the previous version": "roll_back",
 }
 # Nobody answered in time: the answer that changes nothing.
-DEFAULT_ANSWER = "keep the champion"
+DEFAULT_ANSWER = "leave it to the gates"
 
 # These change what is live, or what may become live, without a person.
 AUTOMATIC: frozenset[ActionName] = frozenset({"roll_back", "retrain"})
@@ -151,8 +149,6 @@ RULES: tuple[Rule, ...] = (
         action="hold",
         cause="broken feed",
         reason="the data contract is not met; the champion stays, training waits for a good delivery",
-        holds_training=True,
-        pages_owner=True,
     ),
     Rule(
         applies=feed_restored,
@@ -171,7 +167,6 @@ RULES: tuple[Rule, ...] = (
         action="ask_a_person",
         cause="quality lost, no better version",
         reason="realised quality fell far below its usual level, and no version at hand is known to be better",
-        pages_owner=True,
     ),
     Rule(
         applies=drifted_and_dipped_on_verified_data,
@@ -184,7 +179,6 @@ RULES: tuple[Rule, ...] = (
         action="ask_a_person",
         cause="drift on doubtful data",
         reason="the inputs moved and quality dipped, but the data is not verified; a model must not learn from it",
-        pages_owner=True,
     ),
     Rule(
         applies=drifted_without_loss,
@@ -220,8 +214,6 @@ def _act(rule: Rule, read: EvidenceReader, blind: list[str]) -> Action:
         reason=rule.reason,
         evidence=read.seen,
         options=tuple(ANSWERS) if rule.action == "ask_a_person" else (),
-        holds_training=rule.holds_training,
-        pages_owner=rule.pages_owner,
     )
     if not blind:
         return action
@@ -233,7 +225,6 @@ def _act(rule: Rule, read: EvidenceReader, blind: list[str]) -> Action:
             cause=f"{rule.cause}, with a blind spot",
             reason=f"{rule.reason}; but an earlier rule could not be ruled out ({unseen})",
             options=tuple(ANSWERS),
-            pages_owner=True,
         )
     if rule.applies is otherwise:
         return replace(action, cause="not enough evidence", reason=f"nothing seen calls for action ({unseen})")

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from ingest.whole_files import write_whole
 from monitoring.charts import MARKS, mark, minus
 from monitoring.report_charts import draw_charts
 from monitoring.story import BASELINES, Record, number_of, point_of, summarise, tell
-from training.workspace import write_whole
 
 MODELS = {
     "candidate": "candidate",

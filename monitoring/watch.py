@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
+from ingest.whole_files import write_whole
 from monitoring.evidently_reports import DriftReport, EvidentlyReports
 from monitoring.history import trailing
 from monitoring.policy import ANSWERS, WatchPolicy, choose_action
@@ -20,9 +22,9 @@ from training.recommender.evaluate import measure
 from training.recommender.states import USER_FEATURES
 from training.vocabulary import Action, Decision, Evidence
 from training.week_data import WEEK, WeekData
-from training.workspace import Workspace, write_whole
+from training.workspace import Workspace
 
-#: Weeks that realised quality and drift are compared with.
+#: Weeks that realised quality is compared with, and that must have arrived whole for the data to count as verified.
 HISTORY_WEEKS = 8
 
 #: PSI above 0.2 is the usual sign of a moved distribution; with 300 customers a week chance alone gives about 0.05.
@@ -33,6 +35,8 @@ WATCHED = (
     "user_orders_4w", "user_purchases_4w", "user_median_basket", "user_repeat_share", "user_median_price",
     "user_median_quantity", "user_days_since_last",
 )  # fmt: skip
+#: What was predicted, in a number that any two versions share; their scores are comparable within one customer's list only.
+PREDICTION = "shown_popularity"
 assert set(WATCHED) <= set(USER_FEATURES)
 
 
@@ -74,6 +78,10 @@ def settle_week(ws: Workspace, as_of: datetime, answer: Mapping[str, Any] | None
         decision = _decision(
             as_of, action, actor=actor, outcome=ANSWERS[choice], snapshot_id=ws.lake.snapshot(as_of).id
         )
+        if decision.action == "retrain" and (fitted := ws.read_part(as_of, "fit")):
+            version = (fitted["candidate"] or {}).get("version", "none, training was held")
+            late = f"; asked to retrain, but this week's data has been fitted already (version: {version})"
+            decision = replace(decision, action="hold", reason=decision.reason + late)
         return _settled(ws, as_of, decision, answer={"choice": choice, "by": actor})
 
     return ws.once(as_of, "settle", work)
@@ -93,11 +101,13 @@ def _gather(ws: Workspace, as_of: datetime) -> tuple[dict[str, Evidence], dict[s
     registry, snapshot = MlflowRegistry(ws.settings), ws.lake.snapshot(as_of)
     held_before = _held(ws, as_of - WEEK)
     accepted = snapshot.contract_state == "accepted"
+    # Weeks that a candidate would learn from, or drift be compared with, and that never arrived whole.
+    holes = [week for week in snapshot.missing_weeks if week >= (as_of - HISTORY_WEEKS * WEEK).date()]
     source = f"lake at {as_of:%Y-%m-%d}"
     evidence = {
         "contract_state": Evidence("contract_state", snapshot.contract_state, source),
-        "feed_restored": Evidence("feed_restored", held_before and accepted, source),
-        "data_verified": Evidence("data_verified", accepted, source),
+        "feed_restored": Evidence("feed_restored", held_before and accepted and not holes, source),
+        "data_verified": Evidence("data_verified", accepted and not holes, source),
         **_release_evidence(ws, registry, as_of),
     }
     realised = realised_quality(ws, as_of)
@@ -170,12 +180,12 @@ def _release_evidence(ws: Workspace, registry: MlflowRegistry, as_of: datetime) 
 
 
 def _drift(ws: Workspace, as_of: datetime) -> dict[str, Any] | None:
-    """Last week's customers and scores against the four weeks before; None while there are too few weeks."""
+    """Last week's customers and what they were shown against the four weeks before; None while there are too few weeks."""
     current, reference = _observed(ws, as_of - WEEK), [_observed(ws, as_of - k * WEEK) for k in range(2, 6)]
-    known = [frame for frame in reference if frame is not None and "score" in frame]
-    if current is None or "score" not in current or not known:
+    known = [frame for frame in reference if frame is not None and PREDICTION in frame]
+    if current is None or PREDICTION not in current or not known:
         return None
-    thresholds = dict.fromkeys((*WATCHED, "score"), DRIFT_THRESHOLD)
+    thresholds = dict.fromkeys((*WATCHED, PREDICTION), DRIFT_THRESHOLD)
     report = EvidentlyReports(ws.home).drift(
         "recommender", pd.concat(known, ignore_index=True), current, as_of=as_of, thresholds=thresholds
     )
@@ -183,7 +193,7 @@ def _drift(ws: Workspace, as_of: datetime) -> dict[str, Any] | None:
 
 
 def _observed(ws: Workspace, week: datetime) -> pd.DataFrame | None:
-    """What the live model saw and said in a week, kept once it is over: the weeks after it are compared with it."""
+    """What the live model saw and showed in a week, kept once it is over: the weeks after it are compared with it."""
     path = ws.home / "observed" / f"{week:%Y-%m-%d}.parquet"
     if not path.exists():
         frame = _observe(ws, week)
@@ -194,7 +204,10 @@ def _observed(ws: Workspace, week: datetime) -> pd.DataFrame | None:
 
 
 def _observe(ws: Workspace, week: datetime) -> pd.DataFrame | None:
-    """The features of a week's active customers as of its Monday, and the mean of their ten best scores."""
+    """The features of a week's active customers as of its Monday, and how popular the ten items were that each was shown.
+
+    Popularity is an item's place among all by its purchases of the four weeks before, from 0 to 1.
+    """
     data = WeekData.of(ws)
     known_at = data.labels_known(week, week + WEEK)
     if known_at is None or not data.store.has_rows(week):
@@ -206,7 +219,9 @@ def _observe(ws: Workspace, week: datetime) -> pd.DataFrame | None:
     if not ws.recommendations_path(week).exists():
         return features.reset_index(drop=True)
     shown = lists_served_to(read_lists(ws.recommendations_path(week)), users).query("scope == 'all' and rank <= 10")
-    return features.join(shown.groupby("user_id")["score"].mean()).reset_index(drop=True)
+    items = data.store.historical("item_id", data.store.keys("item_features", week), week).set_index("item_id")
+    popularity = shown["item_id"].map(items["item_purchases_4w"].rank(pct=True)).fillna(0.0)
+    return features.join(popularity.groupby(shown["user_id"]).mean().rename(PREDICTION)).reset_index(drop=True)
 
 
 def _drift_record(report: DriftReport) -> dict[str, Any]:
@@ -216,8 +231,8 @@ def _drift_record(report: DriftReport) -> dict[str, Any]:
     ]
     return {
         "report": report.path,
-        "columns": [c for c in columns if c["column"] != "score"],
-        "prediction": next(c for c in columns if c["column"] == "score"),
+        "columns": [c for c in columns if c["column"] != PREDICTION],
+        "prediction": next(c for c in columns if c["column"] == PREDICTION),
     }
 
 

@@ -14,9 +14,14 @@ from typing import Any
 from feature_repo.definitions import service_version
 from training.mlflow_registry import MlflowRegistry
 from training.recommender.examples import Examples
+from training.recommender.index import ITEM_FEATURES
 from training.recommender.pair_features import FEATURES
 from training.recommender.ranker import RankerParams, fingerprint, fit_ranker
+from training.recommender.states import STATE_COLUMNS
 from training.workspace import Workspace
+
+#: The features that a ranker of today is served with, kept with each version: the code may have moved on while it is live.
+READS = (*STATE_COLUMNS, *ITEM_FEATURES, "item_text", "user_country")
 
 
 def fit_and_register(ws: Workspace, as_of: datetime, examples: Sequence[Examples]) -> dict[str, Any]:
@@ -33,7 +38,13 @@ def fit_and_register(ws: Workspace, as_of: datetime, examples: Sequence[Examples
     found = registry.find(key)
     if found is None:
         ranker = fit_ranker(examples, params, seed=ws.settings.seed)
-        tags = {**record, "key": key, "fingerprint": fingerprint(ranker), "git_commit": git_commit()}
+        tags = {
+            **record,
+            "key": key,
+            "fingerprint": fingerprint(ranker),
+            "git_commit": git_commit(),
+            "reads": " ".join(READS),
+        }
         rows = sum(len(e.bought) for e in examples)
         metrics = {"training_rows": float(rows), "training_positives": float(sum(e.bought.sum() for e in examples))}
         found = registry.register(

@@ -8,13 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from ingest.whole_files import write_whole
 from training.judging import BASELINES, CANDIDATE, CHAMPION, FIRST, PREVIOUS, JudgedWeek, judge_week
 from training.metrics import paired_bootstrap
 from training.mlflow_registry import MlflowRegistry
 from training.recommender.evaluate import MEASURES
 from training.recommender.index import ItemIndex, load_index
 from training.week_data import WEEK, WeekData
-from training.workspace import Workspace, write_whole
+from training.workspace import Workspace
 
 
 def compared_versions(ws: Workspace, registry: MlflowRegistry, candidate: str | None = None) -> dict[str, str]:

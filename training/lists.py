@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingest.errors import ArtefactError
-from training.workspace import write_whole
+from ingest.whole_files import write_whole
 
 SCHEMA = pa.schema(
     [

@@ -32,12 +32,6 @@ def hit_rate_at_k(hits: Hits, k: int) -> PerUser:
     return np.asarray(hits[:, :k].any(axis=1), np.float64)
 
 
-def coverage_at_k(items: npt.NDArray[np.int32], catalogue_size: int, k: int) -> float:
-    """Share of the catalogue that is recommended to anybody in the first k; -1 marks an empty place."""
-    shown = np.unique(items[:, :k])
-    return np.count_nonzero(shown >= 0) / catalogue_size if catalogue_size else 0.0
-
-
 @dataclass(frozen=True)
 class Difference:
     """The mean of paired differences with its interval."""

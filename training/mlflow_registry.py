@@ -6,7 +6,8 @@ import hashlib
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
+from sqlalchemy.exc import SQLAlchemyError
 
 from ingest.errors import ArtefactError, RegistryError
 from training.promotion import Aliases
@@ -40,6 +42,12 @@ FILES = {
     "unseen": "extra_files/unseen.ubj",
 }
 
+#: What MLflow raises; while it opens its database, it lets the errors of that through as they are.
+MLFLOW_ERRORS = (MlflowException, SQLAlchemyError)
+
+#: What to do about a version whose files are not what its record says; `mlops reproduce` compares with these very files.
+REMEDY = "Restore its files from a backup, put another version live with `mlops rollback`, or let the next week train a new one."
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -50,17 +58,28 @@ class Version:
     tags: Mapping[str, str]
 
 
+@contextmanager
+def _as_registry_error(what: str) -> Iterator[None]:
+    """Let MLflow's errors leave as RegistryError, with what could not be done."""
+    try:
+        yield
+    except MLFLOW_ERRORS as error:
+        raise RegistryError(
+            f"{what}: {error}. See what there is with `mlops status`, and whether the store of tracking_uri is up and has room."
+        ) from error
+
+
 class MlflowRegistry:
-    """The registry of one model. All of MLflow's own errors leave here as RegistryError."""
+    """The registry of one model. All of MLflow's own errors leave here as RegistryError, those of its database too."""
 
     def __init__(self, settings: Settings, model: str = MODEL) -> None:
         self._model = model
         mlflow.set_tracking_uri(settings.mlflow_uri)
-        self._client = mlflow.MlflowClient(settings.mlflow_uri)
         try:
+            self._client = mlflow.MlflowClient(settings.mlflow_uri)
             experiment = self._client.get_experiment_by_name(EXPERIMENT)
             self._experiment_id = experiment.experiment_id if experiment else self._create_experiment(settings)
-        except MlflowException as error:
+        except MLFLOW_ERRORS as error:
             raise RegistryError(
                 f"MLflow at {settings.mlflow_uri} cannot be used: {error}. Check the tracking_uri setting."
             ) from error
@@ -70,11 +89,13 @@ class MlflowRegistry:
         location = None if settings.tracking_uri else (settings.home / "artefacts").as_uri()
         return self._client.create_experiment(EXPERIMENT, artifact_location=location)
 
+    @_as_registry_error("Versions cannot be searched")
     def find(self, key: str) -> Version | None:
         """The version made from exactly these inputs, if there is one: a retried week finds its own candidate."""
         found = self._client.search_model_versions(f"name = '{self._model}' and tags.key = '{key}'")
         return _as_version(found[0]) if found else None
 
+    @_as_registry_error("A version cannot be registered")
     def register(
         self,
         ranker: Ranker,
@@ -111,6 +132,7 @@ class MlflowRegistry:
                 raise RegistryError(f"The model {self._model!r} cannot be registered: {error}") from error
         return self._model
 
+    @_as_registry_error("A version cannot be read")
     def version(self, version: str) -> Version:
         """One version with its record. Raises RegistryError when there is no such version."""
         try:
@@ -120,6 +142,7 @@ class MlflowRegistry:
                 f"There is no version {version!r} of {self._model!r}: {error}. `mlops status` lists what there is."
             ) from error
 
+    @_as_registry_error("Versions cannot be listed")
     def versions(self) -> list[Version]:
         """All versions, oldest first."""
         found = self._client.search_model_versions(f"name = '{self._model}'")
@@ -135,7 +158,7 @@ class MlflowRegistry:
         if (found := _sha256(contents)) != record.tags["sha256"]:
             raise ArtefactError(
                 f"Version {version} of {self._model!r} was altered: its files have sha256 {found[:12]}…, its record says "
-                f"{record.tags['sha256'][:12]}…. Roll back, or rebuild it with `mlops reproduce {version}`."
+                f"{record.tags['sha256'][:12]}…. {REMEDY}"
             )
         # What is unpacked are the very bytes that were checked.
         return Ranker(**{name: xgboost.Booster(model_file=bytearray(data)) for name, data in contents.items()})
@@ -144,6 +167,7 @@ class MlflowRegistry:
         """How a version scores pairs; raises like `load`."""
         return partial(score_pairs, self.load(version))
 
+    @_as_registry_error("An evaluation cannot be logged")
     def log_evaluation(
         self, run_id: str, metrics: Mapping[str, float], documents: Mapping[str, Any], plots: Mapping[str, Any]
     ) -> None:
@@ -159,6 +183,7 @@ class MlflowRegistry:
         """How large a version's stored model is."""
         return sum(map(len, self._contents(f"models:/{self._model}/{version}").values()))
 
+    @_as_registry_error("Aliases cannot be read")
     def aliases(self) -> Aliases:
         """What the registry says is live now."""
         try:
@@ -171,6 +196,7 @@ class MlflowRegistry:
             **{name: str(set_now[name]) for name in ("champion", "challenger", "previous") if name in set_now}
         )
 
+    @_as_registry_error("Aliases cannot be moved")
     def set_aliases(self, wanted: Aliases) -> None:
         """Move the aliases. The champion moves last, so that whoever sees it also sees its way back."""
         now = self.aliases()
@@ -183,15 +209,14 @@ class MlflowRegistry:
             else:
                 self._client.set_registered_model_alias(self._model, name, version)
 
+    @_as_registry_error("A version's files cannot be fetched")
     def _contents(self, uri: str) -> dict[str, bytes]:
         """The files of a version, by the name of the trees that they hold."""
         folder = Path(mlflow.artifacts.download_artifacts(uri))
         try:
             return {name: (folder / file).read_bytes() for name, file in FILES.items()}
         except OSError as error:
-            raise ArtefactError(
-                f"{uri} is not whole ({error}); roll back, or rebuild it with `mlops reproduce`."
-            ) from error
+            raise ArtefactError(f"{uri} is not whole ({error}). {REMEDY}") from error
 
 
 def _log_model(ranker: Ranker, feature_names: tuple[str, ...]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,8 @@ from feature_repo.feast_store import FeastStore
 def parity_gap(store: FeastStore, users: Sequence[str], as_of: datetime) -> float:
     """The largest difference between a customer's offline features of a Monday and the online ones.
 
-    Infinite when one side lacks a value that the other has, when texts differ or arrays have another length.
+    Infinite when one side lacks a value that the other has, when texts differ, arrays have another length, or an
+    element is not a finite number: `max` passes over a NaN that is not the first, so a difference is never one.
     """
     offline, online = store.historical("user_id", users, as_of), store.online("user_id", users)
     pairs = ((a, b) for name in offline.columns for a, b in zip(offline[name], online[name], strict=True))
@@ -38,4 +40,5 @@ def _difference(offline: list[Any], online: list[Any]) -> float:
 def _distance(a: Any, b: Any) -> float:
     if isinstance(a, str) or isinstance(b, str):
         return 0.0 if a == b else float("inf")
-    return abs(float(a) - float(b))
+    gap = abs(float(a) - float(b))
+    return gap if math.isfinite(gap) else float("inf")

@@ -18,7 +18,7 @@ def roll_back(
 ) -> Decision:
     """Make `to` (by default the previous version) live again.
 
-    Raises RegistryError when there is nothing to go back to, or `to` is not a registered version.
+    Raises RegistryError when there is nothing to go back to, or `to` is a version that no gate ever let through.
     """
     registry = MlflowRegistry(ws.settings)
     live = registry.aliases()
@@ -29,6 +29,13 @@ def roll_back(
         )
     if target == live.champion:
         raise RegistryError(f"Version {target} is live already; name another one with --to.")
+    found = registry.version(target).version
+    promoted = [d.model_version for d in ws.decisions.read() if d.kind == "promotion"]
+    if found not in promoted:
+        raise RegistryError(
+            f"Version {target} was never promoted: the gates have not let it through, and going back is no way around "
+            f"them. Versions that were live: {', '.join(filter(None, promoted)) or 'none'}."
+        )
     decision = Decision(
         at=as_of.isoformat(),
         actor=actor,
@@ -37,7 +44,7 @@ def roll_back(
         action="roll_back",
         reason=reason,
         evidence=evidence,
-        model_version=registry.version(target).version,
+        model_version=found,
         previous_version=live.champion,
     )
     ws.decisions.record(decision)
@@ -49,6 +56,7 @@ def roll_back_as_requested(ws: Workspace, as_of: datetime) -> dict[str, Any]:
     """Carry out the rollback that this week's watch settled on, once.
 
     A person may answer days later: when the version in question is live no more, that is recorded and nothing moves.
+    Nor does anything when there is no version before it, which an answer cannot know.
     """
 
     def work() -> dict[str, Any]:
@@ -67,9 +75,14 @@ def _settled_rollback(ws: Workspace, as_of: datetime) -> Decision:
     actor = answer["by"] if answer else "policy"
     evidence = tuple(Evidence.from_dict(e) for e in action["evidence"])
     live = aliases_after(ws.decisions.read())
-    if live.champion == questioned:
+    if live.champion == questioned and live.previous:
         reason = f"{action['cause']}: {action['reason']}"
         return roll_back(ws, as_of, to=None, reason=reason, actor=actor, evidence=evidence)
+    held_because = (
+        f"there is no version before {questioned} to go back to"
+        if live.champion == questioned
+        else f"version {live.champion} has replaced it since"
+    )
     return ws.decisions.record(
         Decision(
             at=as_of.isoformat(),
@@ -77,7 +90,7 @@ def _settled_rollback(ws: Workspace, as_of: datetime) -> Decision:
             kind="hold",
             subject=f"{MODEL} version {questioned}",
             action="hold",
-            reason=f"{action['cause']} was about version {questioned}; version {live.champion} has replaced it since",
+            reason=f"{action['cause']} was about version {questioned}; {held_because}",
             evidence=evidence,
             model_version=live.champion,
         )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ingest.errors import SettingsError
+from ingest.whole_files import write_json
 
 PREFIX = "MLOPS_"
 
@@ -72,7 +73,8 @@ def build_settings(home: Path, **given: Any) -> Settings:
 
     Raises SettingsError for an unknown name or a value that does not fit.
     """
-    stored = json.loads((home / "settings.json").read_text()) if (home / "settings.json").exists() else {}
+    path = home / "settings.json"
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     # MLOPS_HOME says where the workspace is; it is how this function is found, not a setting to be overridden.
     environment = {
         k[len(PREFIX) :].lower(): v for k, v in os.environ.items() if k.startswith(PREFIX) and k != "MLOPS_HOME"
@@ -94,17 +96,14 @@ def store_settings(settings: Settings) -> None:
     path = settings.home / "settings.json"
     fresh = json.loads(settings.model_dump_json(exclude={"home"}))
     if path.exists():
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text(encoding="utf-8"))
         changed = {k: (stored.get(k), v) for k, v in fresh.items() if k in _WORLD and stored.get(k) != v}
         if changed:
             text = "; ".join(f"{k} was {old!r}, now {new!r}" for k, (old, new) in changed.items())
             raise SettingsError(
                 f"{settings.home} was made with other settings ({text}). Choose another --out, or repeat the old ones."
             )
-    settings.home.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(fresh, indent=2) + "\n")
-    temporary.replace(path)
+    write_json(path, fresh)
 
 
 _WORLD = (

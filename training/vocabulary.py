@@ -14,6 +14,7 @@ from numbers import Real
 from typing import Any, Literal, Self
 
 Outcome = Literal["promote", "refuse"]
+# The recommender's policy never says `recalibrate` or `quarantine`: they answer causes that only the fraud model has.
 ActionName = Literal["hold", "retrain", "recalibrate", "roll_back", "quarantine", "ask_a_person"]
 DecisionKind = Literal[
     "promotion", "refusal", "rollback", "hold", "watch", "human_approval", "retrain_request", "training_held"
@@ -102,8 +103,6 @@ class Action:
     reason: str
     evidence: tuple[Evidence, ...] = ()
     options: tuple[str, ...] = ()
-    holds_training: bool = False
-    pages_owner: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -112,8 +111,6 @@ class Action:
             "reason": self.reason,
             "evidence": [item.to_dict() for item in self.evidence],
             "options": list(self.options),
-            "holds_training": self.holds_training,
-            "pages_owner": self.pages_owner,
         }
 
     @classmethod
@@ -125,7 +122,8 @@ class Action:
 class Decision:
     """The record of who or what decided, when, on which evidence, about which versions and data.
 
-    `at` is the moment of the data interval (`as_of`, ISO), never the wall clock: a rerun must write the same record.
+    `at` is the moment of the data interval (`as_of`, ISO): a rerun must write the same record. Only what a person does
+    outside of any run, such as `mlops rollback`, is stamped with the wall clock.
     `actor` is `policy`, `policy-default` (a person was asked and did not answer) or `person:NAME`.
     """
 

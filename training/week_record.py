@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from ingest.whole_files import write_json
 from training.workspace import Workspace
 
 STEPS = (
@@ -50,6 +51,13 @@ def week_record(ws: Workspace, as_of: datetime) -> dict[str, Any]:
         "decisions": [d for step in ("settle", "rollback", "promote") for d in parts[step].get("decisions", [])],
         "seconds": {step: part["seconds"] for step, part in parts.items() if "seconds" in part},
     }
+
+
+def write_records(ws: Workspace) -> list[dict[str, Any]]:
+    """Write `weeks.json` anew from all weeks that ran to their end, however they were started; returns its records."""
+    records = [week_record(ws, as_of) for as_of in ws.weeks_done("score")]
+    write_json(ws.home / "weeks.json", records)
+    return records
 
 
 def _version(version: str | None) -> dict[str, str] | None:

@@ -13,45 +13,57 @@ from functools import partial
 from typing import Any
 
 from feature_repo.definitions import service_version
+from ingest.lake import what_is_new
 from ingest.open import open_source
 from ingest.source import Source
 from ingest.staging import Reading
+from ingest.whole_files import write_whole
 from training.candidate import fit_and_register
 from training.candidate_decision import candidate_decision
 from training.candidate_evidence import candidate_evidence
 from training.carry_out import carry_out
 from training.comparison import compared_versions, describe_week, judge_on_last_week, load_or_build_index
 from training.gates import GatePolicy, judge
+from training.judging import CHAMPION
 from training.lists import UNKNOWN, write_lists
 from training.mlflow_registry import MlflowRegistry
 from training.plots import quality_plot
 from training.recommender.baselines import BASELINES as ALL_BASELINES
 from training.recommender.examples import load_examples, save_examples
-from training.recommender.index import ITEM_FEATURES, load_index, save_index
+from training.recommender.index import load_index, save_index
 from training.recommender.rank import list_items, recommend
-from training.recommender.states import STATE_COLUMNS
 from training.vocabulary import Evidence
 from training.week_data import WeekData, label_weeks
-from training.workspace import Workspace, write_whole
+from training.workspace import Workspace
 
 #: Serves until a model has beaten it: the first promotion must be earned, and the lists must be made all the same.
 STAND_IN = "repeat_x_popularity"
 
 
 def ingest_week(ws: Workspace, as_of: datetime) -> dict[str, Any]:
-    """Take in all that arrived up to this Monday, each delivery once and in the order of arrival."""
+    """Take in all that arrived up to this Monday, each delivery once and in the order of arrival.
+
+    What a log gained since in weeks that were read before arrives this Monday, too: it was not known earlier.
+    """
 
     def work() -> dict[str, Any]:
         source, done = open_settings_source(ws), [week for week in ws.weeks_done("ingest") if week < as_of]
-        reports = [
-            ws.lake.ingest(delivery, source.contract)
-            for arrived in source.arrivals()
-            if arrived <= as_of and (not done or arrived > done[-1])
-            for delivery in source.deliveries(arrived)
-        ]
+        read_until = done[-1] if done else datetime.min
+        grown = bool(done) and ws.require_part(done[-1], "ingest")["source"] != source.version
+        for arrived in source.arrivals():
+            if read_until < arrived <= as_of:
+                for delivery in source.deliveries(arrived):
+                    ws.lake.ingest(delivery, source.contract)
+            elif grown and arrived <= read_until:
+                for delivery in source.deliveries(arrived):
+                    if late := what_is_new(ws.lake, delivery, as_of):
+                        ws.lake.ingest(late, source.contract)
+        # From the lake, not from this run: one that was killed half-way has left some of them already.
+        reports = [report for report in ws.lake.reports(as_of) if report.arrived > read_until]
         history = [report for report in reports if report.arrived < as_of]
         return {
             "as_of": f"{as_of:%Y-%m-%d}",
+            "source": source.version,
             "deliveries": [report.to_dict() for report in reports if report.arrived == as_of],
             "history": {"batches": len(history), "rows": sum(report.rows_in for report in history)},
         }
@@ -79,8 +91,7 @@ def build_features(ws: Workspace, as_of: datetime) -> dict[str, Any]:
 
     def work() -> dict[str, Any]:
         data = WeekData.of(ws)
-        live = MlflowRegistry(ws.settings).aliases()
-        data.store.apply(read_by_live_models=STATE_COLUMNS + ITEM_FEATURES if live.champion else ())
+        data.store.apply(read_by_live_models=_read_by_live_models(MlflowRegistry(ws.settings)))
         moment = data.feature_moment(as_of)
         if moment == as_of:
             write_whole(ws.index_path(as_of), partial(save_index, data.build_index(as_of)))
@@ -118,10 +129,15 @@ def evaluate_candidate(ws: Workspace, as_of: datetime) -> dict[str, Any]:
     """Compare the candidate with the champion, older versions and simple rules on the judged week; log what was found."""
 
     def work() -> dict[str, Any]:
-        reference: dict[str, Any] = {"as_of": f"{as_of:%Y-%m-%d}", "evidence": {}, "metrics": None}
         candidate = ws.require_part(as_of, "fit")["candidate"]
         registry = MlflowRegistry(ws.settings)
         versions = compared_versions(ws, registry, candidate["version"] if candidate else None)
+        reference: dict[str, Any] = {
+            "as_of": f"{as_of:%Y-%m-%d}",
+            "champion": versions.get(CHAMPION),
+            "evidence": {},
+            "metrics": None,
+        }
         judged = judge_on_last_week(ws, as_of, registry, versions)
         metrics = describe_week(judged, seed=ws.settings.seed) if judged else None
         if candidate is None:
@@ -138,14 +154,15 @@ def evaluate_candidate(ws: Workspace, as_of: datetime) -> dict[str, Any]:
 
 
 def judge_candidate(ws: Workspace, as_of: datetime) -> dict[str, Any]:
-    """Hold the evidence against the gates."""
+    """Hold the evidence against the gates; the champion is the one that the evidence is about, whatever has happened since."""
 
     def work() -> dict[str, Any]:
-        champion = MlflowRegistry(ws.settings).aliases().champion
+        evaluated = ws.require_part(as_of, "evaluate")
+        champion = evaluated["champion"]
         reference = {"as_of": f"{as_of:%Y-%m-%d}", "champion": champion}
         if ws.require_part(as_of, "fit")["candidate"] is None:
             return {**reference, "verdict": None}
-        evidence = {name: Evidence.from_dict(e) for name, e in ws.require_part(as_of, "evaluate")["evidence"].items()}
+        evidence = {name: Evidence.from_dict(e) for name, e in evaluated["evidence"].items()}
         return {**reference, "verdict": judge(evidence, GatePolicy(), first_model=champion is None).to_dict()}
 
     return ws.once(as_of, "judge", work)
@@ -199,6 +216,13 @@ def open_settings_source(ws: Workspace) -> Source:
         reading=Reading(encoding=s.encoding, date_order=s.date_order),
         purchase_events=s.purchase_events,
     )
+
+
+def _read_by_live_models(registry: MlflowRegistry) -> set[str]:
+    """What champion and previous were made to be served with."""
+    live = registry.aliases()
+    versions = [registry.version(version) for version in (live.champion, live.previous) if version]
+    return {feature for version in versions for feature in version.tags["reads"].split()}
 
 
 def _build_examples(ws: Workspace, data: WeekData, week: datetime, as_of: datetime) -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ingest.errors import LakeError, ReplayError
+from ingest.errors import ReplayError
 from ingest.lake import Lake
+from ingest.whole_files import write_json
 from training.decision_log import DecisionLog
 from training.settings import Settings
 
@@ -75,28 +75,3 @@ class Workspace:
         return sorted(
             datetime.strptime(p.parent.name, "%Y-%m-%d") for p in (self.home / "weeks").glob(f"*/{step}.json")
         )
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all."""
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    write_whole(path, lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"))
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file beside its place and move it there once it is on the disk: no half file is ever seen.
-
-    Raises LakeError when the disk refuses; what stood there before still stands.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise LakeError(
-            f"{path} could not be written: {error.strerror or error}. Free some disk space or mend the folder, then run the week again."
-        ) from error

@@ -147,6 +147,20 @@ def test_a_refused_change_of_definitions_changes_nothing(tmp_path: Path, monkeyp
     assert (tmp_path / "definitions.json").read_text() == before
 
 
+def test_what_the_store_remembers_is_replaced_whole(tmp_path: Path) -> None:
+    """Neither its definitions nor its marker is ever written in place, where a kill would leave half of it."""
+    store = new_store(tmp_path)
+    for monday in (MONDAY, MONDAY + WEEK):
+        store.write_rows(interactions(TWO_CUSTOMERS), monday)
+    store.materialise(MONDAY)
+    for name in ("definitions", "materialised"):
+        (tmp_path / f"old {name}").hardlink_to(tmp_path / f"{name}.json")
+    store.apply()
+    store.materialise(MONDAY + WEEK)
+    for name in ("definitions", "materialised"):
+        assert not (tmp_path / f"old {name}").samefile(tmp_path / f"{name}.json")
+
+
 def test_history_comes_back_as_arrays(tmp_path: Path) -> None:
     """A sequence feature keeps its order through Parquet, Feast and SQLite: most recent first."""
     store = new_store(tmp_path)

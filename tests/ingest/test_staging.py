@@ -12,6 +12,9 @@ from ingest.staging import PLAIN, StagedFile, stage
 REQUIRED = (("user_id",), ("item_id",), ("timestamp",))
 MEGABYTE = 1_000_000
 
+#: Measured: 730 MB for a file of 1 GB. DuckDB may take 512 MB, and 150 MB are imports.
+MOST_HELD_MB = 800
+
 # Opens a log, ingests its first two weeks, and prints its rows and the most memory that it ever held, in MB. VmHWM
 # rather than ru_maxrss, which starts from the memory of the process that started this one.
 _MEASURED = """
@@ -111,14 +114,13 @@ def measured(log: Path, tmp_path: Path) -> tuple[int, int]:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
 @pytest.mark.parametrize(
-    ("megabytes", "weeks", "most_held_mb"),
-    [pytest.param(60, 52, 750, id="60 MB"), pytest.param(1_000, 52, 1_000, id="1 GB", marks=pytest.mark.slow)],
+    "megabytes", [pytest.param(60, id="60 MB"), pytest.param(1_000, id="1 GB", marks=pytest.mark.slow)]
 )
-def test_a_large_file_is_never_held_whole(tmp_path: Path, megabytes: int, weeks: int, most_held_mb: int) -> None:
-    """Peak memory stays below a bound that does not grow with the file; 150 MB of it are imports."""
-    written = write_log(tmp_path / "log.csv", megabytes, weeks)
+def test_a_large_file_is_never_held_whole(tmp_path: Path, megabytes: int) -> None:
+    """Peak memory stays below one bound, however large the file."""
+    written = write_log(tmp_path / "log.csv", megabytes, weeks=52)
 
     rows, held_mb = measured(tmp_path / "log.csv", tmp_path)
 
     assert rows == written
-    assert held_mb < most_held_mb
+    assert held_mb < MOST_HELD_MB

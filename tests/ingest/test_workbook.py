@@ -4,6 +4,7 @@ from datetime import datetime
 from pathlib import Path
 
 import openpyxl
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -38,6 +39,43 @@ def test_all_sheets_are_read_as_text_with_their_number(tmp_path: Path) -> None:
         {"id": "8x", "when": None, "__sheet": 0},
         {"id": "9.5", "when": None, "__sheet": 2},
     ]
+
+
+def test_values_stay_under_their_names(tmp_path: Path) -> None:
+    """A column without a name, such as the index that pandas writes, is named by its place and moves no other."""
+    book = tmp_path / "b.xlsx"
+    pd.DataFrame({"user_id": ["ann"], "item_id": ["tea"]}, index=[41]).to_excel(book)
+
+    workbook_to_parquet(book, tmp_path / "b.parquet")
+
+    assert pq.read_table(tmp_path / "b.parquet").to_pylist() == [
+        {"unnamed_0": "41", "user_id": "ann", "item_id": "tea", "__sheet": 0}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        (["id", None, "when"], ["id", "unnamed_1", "when"]),
+        (["id", "  ", "when"], ["id", "unnamed_1", "when"]),
+        (["id", "when", None, " "], ["id", "when"]),
+        ([2024, "when"], ["2024", "when"]),
+    ],
+)
+def test_every_column_up_to_the_last_name_is_kept(tmp_path: Path, header: list[object], names: list[str]) -> None:
+    """Blank header cells between names are columns; to the right of the last name there is no table any more."""
+    workbook_to_parquet(write(tmp_path / "b.xlsx", [header, [1, 2, 3, 4]]), tmp_path / "b.parquet")
+
+    assert pq.read_schema(tmp_path / "b.parquet").names == [*names, "__sheet"]
+
+
+def test_stray_cells_to_the_right_make_no_other_table(tmp_path: Path) -> None:
+    """A note beside one of the sheets does not keep them from being read as one log."""
+    book = write(tmp_path / "b.xlsx", [["id"], [1, "a note"]], [["id"], [2]])
+
+    workbook_to_parquet(book, tmp_path / "b.parquet")
+
+    assert pq.read_table(tmp_path / "b.parquet")["id"].to_pylist() == ["1", "2"]
 
 
 @pytest.mark.parametrize(

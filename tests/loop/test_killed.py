@@ -6,6 +6,7 @@ import fcntl
 import signal
 import subprocess
 import time
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,18 @@ from tests.loop.conftest import MLOPS, TWO_WEEKS, outcome, run_mlops
 
 pytestmark = pytest.mark.slow
 
+WITHIN_S = 0.5
 STEPS = ("ingest", "watch", "snapshot", "features", "fit", "evaluate", "promote", "score")
 
 
-def test_killed_after_every_step(undisturbed: Path, tmp_path: Path) -> None:
-    """One replay, killed with SIGKILL right after each step in turn has left its part: what is live in the end, the lists
-    and the decisions are those of a replay that nobody disturbed."""
+def test_killed_after_and_within_every_step(undisturbed: Path, tmp_path: Path) -> None:
+    """One replay, killed with SIGKILL after each step in turn has left its part, by turns at once and well within the next
+    one: what is live in the end, the lists and the decisions are those of a replay that nobody disturbed."""
     out = tmp_path / "workspace"
-    for step in STEPS:
+    for step, moment in zip(STEPS, cycle((0, WITHIN_S)), strict=False):
         process = subprocess.Popen([MLOPS, *TWO_WEEKS, out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _wait_for_part(out / "weeks" / "2011-01-24" / f"{step}.json", process)
+        time.sleep(moment)
         process.send_signal(signal.SIGKILL)
         process.wait()
     finished = run_mlops(*TWO_WEEKS, out)
@@ -54,7 +57,7 @@ def test_two_replays_do_not_share_a_workspace(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         finished = run_mlops(*TWO_WEEKS, home)
     assert finished.returncode == 1
-    assert "Another replay is running" in finished.stderr.replace("\n", " ")
+    assert "Another `mlops replay` or `mlops up` is running" in finished.stderr.replace("\n", " ")
 
 
 def _wait_for_part(part: Path, process: subprocess.Popen[Any]) -> None:

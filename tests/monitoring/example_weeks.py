@@ -70,7 +70,7 @@ def _week(n: int, platform: _Platform, chance: random.Random) -> tuple[dict[str,
     decisions = [_decision(monday, platform, kind=_KINDS[action.name], action=action.name, reason=action.reason)]
     answer = None
     if action.name == "ask_a_person":
-        answer = {"choice": "keep the champion", "by": "person:mara"}
+        answer = {"choice": "leave it to the gates", "by": "person:mara"}
         decisions.append(
             replace(decisions[0], kind="human_approval", actor="person:mara", action="hold", reason="Christmas is over")
         )

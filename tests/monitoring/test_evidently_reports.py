@@ -35,6 +35,18 @@ def test_page_and_run_are_kept(tmp_path: Path) -> None:
     assert len(workspace.list_runs(project.id)) == 1
 
 
+def test_files_of_the_week_are_replaced_whole(tmp_path: Path) -> None:
+    """Neither the names of the runs nor the page is ever written in place, where a kill would leave half of it."""
+    reports, (names, page) = EvidentlyReports(tmp_path), (tmp_path / "names", tmp_path / "page")
+    for first in (True, False):
+        found = reports.drift("week", REFERENCE, CURRENT, as_of=MONDAY, thresholds={"same": 0.2})
+        if first:
+            names.hardlink_to(tmp_path / "evidently" / "runs.json")
+            page.hardlink_to(tmp_path / found.path)
+    assert not names.samefile(tmp_path / "evidently" / "runs.json")
+    assert not page.samefile(tmp_path / found.path)
+
+
 def test_two_weeks_are_two_runs(tmp_path: Path) -> None:
     """The dashboard draws a line through the weeks."""
     reports = EvidentlyReports(tmp_path)

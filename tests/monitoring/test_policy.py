@@ -123,12 +123,6 @@ def test_too_few_users_cannot_roll_back() -> None:
     assert "99 users, 100 needed" in chosen.reason
 
 
-def test_a_broken_feed_holds_training_and_pages_the_owner() -> None:
-    """Holding is not doing nothing: training stops and somebody is told."""
-    chosen = choose_action(week(HELD), POLICY)
-    assert (chosen.holds_training, chosen.pages_owner) == (True, True)
-
-
 def test_a_question_comes_with_answers_to_choose_from() -> None:
     """Whoever is asked at night sees the options and the figures."""
     chosen = choose_action(week(LOST), POLICY)

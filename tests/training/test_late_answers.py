@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 
 from dags.logical_week import landed_and_watched
+from ingest.errors import RegistryError
+from monitoring.watch import settle_week
 from tests.training.versions import register
 from training.candidate_decision import candidate_decision
 from training.carry_out import carry_out
 from training.mlflow_registry import MlflowRegistry
-from training.rollback import roll_back_as_requested
+from training.rollback import roll_back, roll_back_as_requested
 from training.settings import build_settings
 from training.vocabulary import Action, Decision, GateResult, Verdict
+from training.weekly import judge_candidate
 from training.workspace import Workspace
 
 MONDAY = datetime(2011, 2, 28)
@@ -78,6 +81,48 @@ def test_a_late_answer_moves_nothing(ws: Workspace) -> None:
     assert (last.kind, last.actor) == ("hold", "person:ann")
     assert "about version 2; version 3 has replaced it" in last.reason
     assert MlflowRegistry(ws.settings).aliases().champion == "3"
+
+
+def test_going_back_from_the_first_version_is_a_hold(ws: Workspace) -> None:
+    """The answers are the same every week, so a person may ask for what there is not; the week goes on all the same."""
+    ws.decisions.path.unlink()
+    promote(ws, "1", datetime(2011, 2, 14))
+    leave(ws, watch={"action": ASKED, "champion": "1"}, settle={"answer": {"by": "person:ann"}, "outcome": "roll_back"})
+    assert roll_back_as_requested(ws, MONDAY)["champion"] == "1"
+    last = ws.decisions.read()[-1]
+    assert (last.kind, last.actor) == ("hold", "person:ann")
+    assert "no version before 1" in last.reason
+
+
+def test_a_rollback_is_no_way_around_the_gates(ws: Workspace) -> None:
+    """Only what was promoted once can be put back: version 3 is registered and was never let through."""
+    with pytest.raises(RegistryError, match="Version 3 was never promoted"):
+        roll_back(ws, MONDAY, to="3", reason="I like it", actor="person:ann")
+    assert MlflowRegistry(ws.settings).aliases().champion == "2"
+    assert roll_back(ws, MONDAY, to="1", reason="a complaint", actor="person:ann").model_version == "1"
+
+
+@pytest.mark.parametrize(
+    ("fitted", "outcome"),
+    [(None, "retrain"), ({"candidate": {"version": "3"}}, "hold"), ({"candidate": None}, "hold")],
+)
+def test_retraining_is_requested_only_where_it_can_still_happen(
+    ws: Workspace, fitted: dict[str, Any] | None, outcome: str
+) -> None:
+    """Each week is fitted once: an answer that comes after that changes nothing, and the record says so."""
+    leave(ws, watch={"action": ASKED, "champion": "2"}, **({"fit": fitted} if fitted else {}))
+    answer = {"chosen_options": ["retrain on verified data"], "responded_by_user": {"name": "ann"}}
+    assert settle_week(ws, MONDAY, answer)["outcome"] == outcome
+    last = ws.decisions.read()[-1]
+    assert (last.kind, last.action, last.actor) == ("human_approval", outcome, "person:ann")
+    assert ("has been fitted already" in last.reason) is (outcome == "hold")
+
+
+def test_a_verdict_is_about_the_version_that_was_compared(ws: Workspace) -> None:
+    """A rollback between evaluation and verdict must not be taken for the version that the evidence is about."""
+    leave(ws, fit={"candidate": {"version": "3"}}, evaluate={"champion": "2", "evidence": {}})
+    roll_back(ws, MONDAY, to=None, reason="a complaint", actor="person:ann")
+    assert judge_candidate(ws, MONDAY)["champion"] == "2"
 
 
 def test_a_candidate_is_not_promoted_over_a_version_it_was_not_judged_against(ws: Workspace) -> None:

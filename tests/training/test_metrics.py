@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from training.metrics import coverage_at_k, hit_rate_at_k, ndcg_at_k, paired_bootstrap, recall_at_k
+from training.metrics import hit_rate_at_k, ndcg_at_k, paired_bootstrap, recall_at_k
 
 HITS = hnp.arrays(bool, st.tuples(st.integers(1, 8), st.just(20)))
 
@@ -49,11 +49,6 @@ def test_customers_do_not_influence_each_other(hits: np.ndarray, seed: int) -> N
 def test_a_customer_who_bought_nothing_scores_zero() -> None:
     """No division by zero."""
     assert ndcg_at_k(np.zeros((1, 20), bool), np.array([0]), 10).tolist() == [0]
-
-
-def test_coverage_ignores_empty_places() -> None:
-    """-1 is no item."""
-    assert coverage_at_k(np.array([[0, 1], [1, -1]], np.int32), 4, 2) == 0.5
 
 
 def test_the_interval_of_a_clear_difference_excludes_zero_and_is_repeatable() -> None:

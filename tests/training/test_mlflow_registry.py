@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -64,7 +65,7 @@ def test_an_altered_file_is_not_loaded(registry: MlflowRegistry, name: str) -> N
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(ArtefactError, match=rf"Version {version} .* was altered.*mlops reproduce"):
+    with pytest.raises(ArtefactError, match=rf"Version {version} .* was altered.*backup.*mlops rollback"):
         registry.load(version)
 
 
@@ -72,7 +73,7 @@ def test_a_version_without_one_of_its_files_is_not_loaded(registry: MlflowRegist
     """Half a ranker is none."""
     version = register(registry, "half").version
     (folder_of(version) / FILES["unseen"]).unlink()
-    with pytest.raises(ArtefactError, match=r"not whole.*mlops reproduce"):
+    with pytest.raises(ArtefactError, match=r"not whole.*backup.*mlops rollback"):
         registry.load(version)
 
 
@@ -89,6 +90,49 @@ def test_an_unknown_version_is_a_clear_error(registry: MlflowRegistry) -> None:
     """Asking for what is not there names it and says where to look."""
     with pytest.raises(RegistryError, match=r"no version '99'.*mlops status"):
         registry.version("99")
+
+
+REQUESTS: dict[str, Callable[[MlflowRegistry], object]] = {
+    "find": lambda registry: registry.find("inputs"),
+    "register": lambda registry: register(registry, "inputs"),
+    "versions": lambda registry: registry.versions(),
+    "version": lambda registry: registry.version("1"),
+    "load": lambda registry: registry.load("1"),
+    "size_bytes": lambda registry: registry.size_bytes("1"),
+    "log_evaluation": lambda registry: registry.log_evaluation("run", {"ndcg": 0.5}, {}, {}),
+    "aliases": lambda registry: registry.aliases(),
+    "set_aliases": lambda registry: registry.set_aliases(Aliases(champion="1")),
+}
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> MlflowRegistry:
+    """A registry whose database was overwritten after it was opened."""
+    home = tmp_path_factory.mktemp("broken")
+    registry = MlflowRegistry(build_settings(home))
+    assert registry.versions() == []
+    (home / "mlflow.db").write_bytes(b"no database any more" * 1_000)
+    return registry
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_whatever_mlflow_raises_leaves_as_ours(broken: MlflowRegistry, request_: str) -> None:
+    """A store that broke ends every request with our error, which keeps MLflow's words."""
+    with pytest.raises(RegistryError, match="file is not a database"):
+        REQUESTS[request_](broken)
+
+
+def test_a_store_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
+    """A damaged file is named as soon as it is opened."""
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 1_000)
+    with pytest.raises(RegistryError, match=r"MLflow at sqlite:.*mlflow.db cannot be used.*file is not a database"):
+        MlflowRegistry(build_settings(tmp_path))
+
+
+def test_an_alias_needs_a_version(registry: MlflowRegistry) -> None:
+    """An alias cannot be put on a version that does not exist; the message says where to look."""
+    with pytest.raises(RegistryError, match=r"Aliases cannot be moved.*version=99.*mlops status"):
+        registry.set_aliases(Aliases(champion="99"))
 
 
 def test_an_unreachable_server_is_a_clear_error(tmp_path: Path) -> None:

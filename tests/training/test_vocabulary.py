@@ -26,7 +26,7 @@ DECISION = Decision(
 VALUES = [
     EVIDENCE,
     Verdict.of((GateResult("recall", True, "enough", (EVIDENCE,)), GateResult("coverage", False, "too little"))),
-    Action("ask_a_person", "quality lost", "it fell", (EVIDENCE,), options=("keep", "retrain"), pages_owner=True),
+    Action("ask_a_person", "quality lost", "it fell", (EVIDENCE,), options=("keep", "retrain")),
     DECISION,
 ]
 

@@ -1,4 +1,4 @@
-"""A step is done once, and a file is seen whole or not at all."""
+"""A step is done once, and what it left is read back."""
 
 from datetime import datetime
 from pathlib import Path
@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from ingest.errors import LakeError
 from training.settings import build_settings
-from training.workspace import Workspace, write_json, write_whole
+from training.workspace import Workspace
 
 MONDAY = datetime(2011, 1, 24)
 
@@ -41,18 +40,3 @@ def test_weeks_are_listed_in_order(tmp_path: Path) -> None:
     for day in (31, 24):
         ws.once(datetime(2011, 1, day), "score", dict)
     assert ws.weeks_done("score") == [datetime(2011, 1, 24), datetime(2011, 1, 31)]
-
-
-def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
-    """A full disk is a clear error; what stood there still stands, and nothing half-written is left behind."""
-    path = tmp_path / "file.json"
-    write_json(path, {"old": True})
-
-    def fails(temporary: Path) -> None:
-        temporary.write_text("half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(LakeError, match=r"No space left on device.*Free some disk space"):
-        write_whole(path, fails)
-    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
-    assert "old" in path.read_text()

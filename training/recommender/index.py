@@ -122,6 +122,7 @@ def save_index(index: ItemIndex, path: Path) -> None:
     arrays: dict[str, npt.NDArray[Any]] = {
         "as_of": np.array(index.as_of.isoformat()),
         "item_ids": index.item_ids,
+        "names": np.array(ITEM_FEATURES),
         "features": index.features,
         "popularity": index.popularity,
     }
@@ -138,6 +139,8 @@ def load_index(path: Path) -> ItemIndex:
     """Read an index that `save_index` wrote; raises ArtefactError when it is missing or of another format."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            if tuple(arrays["names"].tolist()) != ITEM_FEATURES:
+                raise ValueError("its features are not those of this version")
             matrices = {
                 name: csr_array(
                     (arrays[f"{name}_data"], arrays[f"{name}_indices"], arrays[f"{name}_indptr"]),

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from ingest.errors import ArtefactError
 from tests.training.recommender.logs import monday, shop_log
 from training.recommender.bench import Log
-from training.recommender.index import ItemIndex, load_index, save_index
+from training.recommender.index import ITEM_FEATURES, ItemIndex, load_index, save_index
 
 
 def stored(index: ItemIndex, path: Path) -> bytes:
@@ -56,6 +56,17 @@ def test_another_file_is_refused_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "index.npz").write_bytes(b"not an archive")
 
     with pytest.raises(ArtefactError, match="rebuild it"):
+        load_index(tmp_path / "index.npz")
+
+
+def test_an_index_of_other_features_is_refused(
+    index: ItemIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are read by their place: another order would be taken for these."""
+    save_index(index, tmp_path / "index.npz")
+    monkeypatch.setattr("training.recommender.index.ITEM_FEATURES", ITEM_FEATURES[::-1])
+
+    with pytest.raises(ArtefactError, match="not those of this version"):
         load_index(tmp_path / "index.npz")
 
 
