@@ -406,7 +406,7 @@ def wait_for(*servers: Any) -> None:
         console.print("stopping")
         return
     what = "; ".join(f"{server.name} ended with code {server.process.returncode}, see {server.log}" for server in ended)
-    raise PlatformError(f"{what}. The same command starts it again.")
+    raise PlatformError(f"{what}. Mend what it complains of, then run the same command again.")
 
 
 def main() -> None:

@@ -32,7 +32,6 @@ def run_mlops(*arguments: str | Path, timeout_s: float = 900, **environment: str
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The workspace after twelve simulated weeks."""
-        return Path(os.environ["KEPT"])
     out = tmp_path_factory.mktemp("demo") / "workspace"
     finished = run_mlops(
         "replay", "--source", "shop", "--weeks", str(DEMO_WEEKS), "--seed", "7", "--out", out, "--json"
