@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -415,11 +416,13 @@ def main() -> None:
         app()
         code = 0
     except PlatformError as error:
-        errors.print(f"[bold red]{type(error).__name__}[/bold red] {error}", highlight=False)
+        errors.print(f"[bold red]{type(error).__name__}[/bold red] {escape(str(error))}", highlight=False)
         code = 1
     except OSError as error:
         what = f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
-        errors.print(f"[bold red]{type(error).__name__}[/bold red] {what}. What was finished is kept.", highlight=False)
+        errors.print(
+            f"[bold red]{type(error).__name__}[/bold red] {escape(what)}. What was finished is kept.", highlight=False
+        )
         code = 1
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
