@@ -39,6 +39,7 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 FILES = {
     "listwise": "model.ubj",
     "pointwise": "extra_files/pointwise.ubj",
+    "levelwise": "extra_files/levelwise.ubj",
     "unseen": "extra_files/unseen.ubj",
 }
 
@@ -221,7 +222,7 @@ class MlflowRegistry:
 
 def _log_model(ranker: Ranker, feature_names: tuple[str, ...]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
-        beside = {name: Path(folder) / Path(FILES[name]).name for name in ("pointwise", "unseen")}
+        beside = {name: Path(folder) / Path(FILES[name]).name for name in FILES if name != "listwise"}
         for name, path in beside.items():
             getattr(ranker, name).save_model(path)
         return mlflow.xgboost.log_model(

@@ -116,7 +116,12 @@ def world(others: Iterable[Purchase], sent_again: tuple[int, int] | None = None)
     return sorted(found, key=lambda batch: (batch.arrived, batch.week, batch.mangled))
 
 
-MOMENTS = st.integers(0, 6 * 168 - 1).map(lambda hour: MONDAYS[0] + timedelta(hours=hour, minutes=30))
+#: In every drawn world, so that none is too tame: a purchase of the week before, and a label, each two weeks late.
+BEFORE = Purchase("newcomer", "a novelty", MONDAYS[2] + timedelta(days=1, minutes=15), weeks_late=2, apart=True)
+WITHIN = Purchase("newcomer", "item 0", LABELS + timedelta(days=1, minutes=15), weeks_late=2)
+
+#: In the two weeks before the label week and in it, where they matter most.
+MOMENTS = st.integers(168, 4 * 168 - 1).map(lambda hour: MONDAYS[0] + timedelta(hours=hour, minutes=30))
 LATE = st.builds(
     Purchase,
     user=st.sampled_from([*CUSTOMERS, "newcomer"]),
@@ -138,7 +143,7 @@ AHEAD = st.builds(
 #: At most two rows that are ahead: more in one delivery, and all of it is refused. The delivery of LABELS itself is never
 #: refused: then there are no examples to compare.
 WORLDS = st.builds(
-    lambda late, ahead, sent_again: world([*late, *ahead], sent_again),
+    lambda late, ahead, sent_again: world([BEFORE, WITHIN, *late, *ahead], sent_again),
     st.lists(LATE, min_size=10, max_size=20, unique_by=lambda p: (p.user, p.item, p.at)),
     st.lists(AHEAD, min_size=1, max_size=2),
     st.none() | st.tuples(st.sampled_from([1, 3, 4]), st.integers(1, 3)),
@@ -240,12 +245,10 @@ def test_a_monday_counts_what_had_happened_and_had_arrived(
 
 def test_a_late_correction_is_seen_from_its_arrival_on(tmp_path: Path) -> None:
     """One purchase before the label week, one in it, both two weeks late: absent, then there, in features as in labels."""
-    data, tuesday = new_data(tmp_path), timedelta(days=1, minutes=30)
-    before = Purchase("newcomer", "a novelty", MONDAYS[2] + tuesday, weeks_late=2, apart=True)
-    within = Purchase("newcomer", "item 0", LABELS + tuesday, weeks_late=2)
-    take_in(data, world([before, within]), until=datetime.max)
+    data = new_data(tmp_path)
+    take_in(data, world([BEFORE, WITHIN]), until=datetime.max)
 
-    assert (before.arrived, within.arrived) == (MONDAYS[5], END)
+    assert (BEFORE.arrived, WITHIN.arrived) == (MONDAYS[5], END)
     assert [orders_seen(data, monday).get("newcomer") for monday in MONDAYS[3:]] == [None, None, 1, 2]
     assert ["a novelty" in data.build_index(monday).item_ids for monday in MONDAYS[3:]] == [False, False, True, True]
     assert [("newcomer", "item 0") in items_bought(data, monday) for monday in MONDAYS[4:]] == [False, False, True]
