@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,11 +30,18 @@ ENVIRONMENT = {
     # OpenMP threads that wait by spinning make a fit ten times slower as soon as somebody else uses a core.
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": "2",
+    # Memory that one step has freed must serve the next: a real week peaks at 1.6 GB so, and else at 2.3.
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "2",
     # Ours is the progress display.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 for name, value in ENVIRONMENT.items():
     os.environ.setdefault(name, value)
+if sys.platform == "linux":
+    # glibc has read its environment before we could set it; -8 is M_ARENA_MAX of malloc.h. Other C libraries know no arenas.
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(-8, int(os.environ["MALLOC_ARENA_MAX"]))
 
 app = typer.Typer(
     name="mlops",

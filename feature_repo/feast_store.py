@@ -25,7 +25,7 @@ from ingest.whole_files import write_json, write_whole
 #: Joined rows by root, key, moment and the files they came from. Each join costs half a second, nearly all of it to compile the query, and
 #: the steps of a week ask for the same two Mondays again and again. A new or rewritten file makes another name, never a stale answer.
 _joined: OrderedDict[tuple[object, ...], pd.DataFrame] = OrderedDict()
-JOINED_AT_MOST = 8
+JOINED_AT_MOST = 4
 
 
 class FeastStore:
