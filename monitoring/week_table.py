@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ _MARKS = {"promote": "[green]promoted[/green]", "refuse": "[red]refused[/red]"}
 
 
 def summary(records: list[dict[str, Any]], out: Path) -> dict[str, Any]:
-    """The replay in a few figures, for scripts."""
+    """The replay in a few figures, for scripts; `peak_mb` is the most memory that this process has held."""
     kinds = [line["kind"] for line in map(json.loads, (out / "decisions.jsonl").read_text().splitlines())]
     realised = [r["realised"]["ndcg_at_10_all"]["value"] for r in records if r["realised"]]
     return {
@@ -21,8 +23,14 @@ def summary(records: list[dict[str, Any]], out: Path) -> dict[str, Any]:
         "decisions": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
         "realised_ndcg_at_10_all": sum(realised) / len(realised) if realised else None,
         "seconds": round(sum(sum(r["seconds"].values()) for r in records), 1),
+        "peak_mb": _peak_mb(),
         "report": str(out / "report.html"),
     }
+
+
+def _peak_mb() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024**2 if sys.platform == "darwin" else 1024))  # macOS counts bytes, Linux kilobytes
 
 
 def week_table(records: list[dict[str, Any]]) -> Table:

@@ -27,6 +27,7 @@ def retail(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "replay", "--source", "online-retail", "--start", "2011-05-16", "--weeks", "2", "--label-weeks", "8", "--out", out, "--json"
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr[-3000:]
+    (out / "summary.json").write_text(finished.stdout)
     return out
 
 
@@ -55,6 +56,11 @@ def test_the_candidate_beats_simple_rules(weeks: list[dict[str, Any]], measure: 
     for week in weeks:
         models = week["metrics"]["models"]
         assert models["candidate"][measure]["value"] > models[rule][measure]["value"]
+
+
+def test_memory_stays_within_what_a_laptop_has(retail: Path) -> None:
+    """Asked are 2 GB at most."""
+    assert json.loads((retail / "summary.json").read_text())["peak_mb"] < 2048
 
 
 def test_ids_come_out_as_they_went_in(retail: Path) -> None:
