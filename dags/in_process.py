@@ -48,7 +48,7 @@ def airflow_environment(home: Path, *, human_timeout_s: float) -> dict[str, str]
 class InProcessAirflow:
     """Our DAGs with a metadata database of their own, run one after the other.
 
-    Raises ReplayError when a DAG cannot be imported.
+    Raises ReplayError when a DAG cannot be imported, or the database cannot be used.
     """
 
     def __init__(self, home: Path) -> None:
@@ -57,11 +57,18 @@ class InProcessAirflow:
         (home / "airflow").mkdir(parents=True, exist_ok=True)
         from airflow.dag_processing.dagbag import DagBag
         from airflow.utils.db import initdb
+        from sqlalchemy.exc import SQLAlchemyError
 
         logging.getLogger("airflow").setLevel(logging.ERROR)
-        initdb()
-        with closing(sqlite3.connect(home / DATABASE)) as database:
-            database.execute("PRAGMA journal_mode=WAL")  # kept in the file: readers no longer wait for the writer
+        try:
+            initdb()
+            with closing(sqlite3.connect(home / DATABASE)) as database:
+                database.execute("PRAGMA journal_mode=WAL")  # kept in the file: readers no longer wait for the writer
+        except (OSError, SQLAlchemyError, sqlite3.Error) as error:
+            raise ReplayError(
+                f"Airflow's database {home / DATABASE} cannot be used: {_first_line(error)}. Is there space left on the disk? "
+                "Then run the same command again; Airflow keeps nothing there that a replay needs, so it may be deleted."
+            ) from error
         bag = DagBag(FOLDER)
         if bag.import_errors:
             broken = "; ".join(f"{Path(dag).name}: {_last_line(trace)}" for dag, trace in bag.import_errors.items())
@@ -84,7 +91,7 @@ class InProcessAirflow:
                 run = dag.test(logical_date=as_of.replace(tzinfo=UTC), run_conf=about)
         except (OSError, SQLAlchemyError) as error:
             raise ReplayError(
-                f"Airflow could not run {dag_id} for {as_of:%Y-%m-%d}: {error}. Is there space left on the disk? "
+                f"Airflow could not run {dag_id} for {as_of:%Y-%m-%d}: {_first_line(error)}. Is there space left on the disk? "
                 "What was finished is kept; run the same command again to go on."
             ) from error
         return str(run.state) == "success"
@@ -110,6 +117,10 @@ class InProcessAirflow:
 
         with create_session() as session:
             return session.scalar(select(func.max(AssetEvent.id))) or 0
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]  # SQLAlchemy adds the statement and an address below it
 
 
 def _last_line(trace: str) -> str:

@@ -25,7 +25,10 @@ READS = (*STATE_COLUMNS, *ITEM_FEATURES, "item_text", "user_country")
 
 
 def fit_and_register(ws: Workspace, as_of: datetime, examples: Sequence[Examples]) -> dict[str, Any]:
-    """Fit on the examples of the label weeks; the same inputs find the version that was made from them before."""
+    """Fit on the examples of the label weeks; the same inputs find the version that was made from them before.
+
+    It is the registry's challenger until it is promoted or refused.
+    """
     registry, params = MlflowRegistry(ws.settings), RankerParams()
     record = {
         "as_of": f"{as_of:%Y-%m-%d}",
@@ -55,6 +58,7 @@ def fit_and_register(ws: Workspace, as_of: datetime, examples: Sequence[Examples
             tags=tags,
             run_name=f"week {record['as_of']}",
         )
+    registry.challenge(found.version)
     return {
         "version": found.version,
         "run_id": found.run_id,

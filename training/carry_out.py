@@ -9,8 +9,6 @@ from training.workspace import Workspace
 
 def carry_out(ws: Workspace) -> Aliases:
     """Move the aliases to where the recorded decisions put them; repairs a run that died between record and move."""
-    registry = MlflowRegistry(ws.settings)
     live = aliases_after(ws.decisions.read())
-    if live.champion:
-        registry.set_aliases(live)
+    MlflowRegistry(ws.settings).set_aliases(live)
     return live

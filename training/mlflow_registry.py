@@ -197,6 +197,11 @@ class MlflowRegistry:
             **{name: str(set_now[name]) for name in ("champion", "challenger", "previous") if name in set_now}
         )
 
+    @_as_registry_error("The challenger cannot be named")
+    def challenge(self, version: str) -> None:
+        """Call a version the challenger until it is decided about: `set_aliases` takes the name away again."""
+        self._client.set_registered_model_alias(self._model, "challenger", version)
+
     @_as_registry_error("Aliases cannot be moved")
     def set_aliases(self, wanted: Aliases) -> None:
         """Move the aliases. The champion moves last, so that whoever sees it also sees its way back."""

@@ -21,6 +21,26 @@ in_process.InProcessAirflow(Path(sys.argv[2]))
 """
 
 
+def last_line_said(dags: Path, home: Path) -> str:
+    ended = subprocess.run(
+        [sys.executable, "-c", _START, dags, home],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return ended.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_damaged_database_is_one_clear_message(tmp_path: Path) -> None:
+    """It names the file, and that nothing of worth is in it."""
+    (tmp_path / "airflow").mkdir()
+    (tmp_path / "airflow" / "airflow.db").write_text("not a database, by any means" * 100)
+
+    last = last_line_said(tmp_path / "dags", tmp_path)
+
+    assert last.startswith("ingest.errors.ReplayError: Airflow's database ")
+    assert "airflow.db cannot be used" in last
+
+
 @pytest.mark.slow
 def test_a_broken_dag_is_named(tmp_path: Path) -> None:
     """The error is one of ours, with the file and the last line of its stack trace."""
@@ -28,11 +48,7 @@ def test_a_broken_dag_is_named(tmp_path: Path) -> None:
     dags.mkdir()
     (dags / "broken.py").write_text("from airflow.sdk import dag\nimport a_module_that_is_not_there\n")
 
-    ended = subprocess.run(
-        [sys.executable, "-c", _START, dags, tmp_path / "home"],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    last = last_line_said(dags, tmp_path / "home")
 
-    last = ended.stderr.strip().splitlines()[-1]
     assert last.startswith("ingest.errors.ReplayError: DAGs in ")
     assert "broken.py: ModuleNotFoundError: No module named 'a_module_that_is_not_there'" in last

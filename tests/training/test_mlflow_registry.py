@@ -86,6 +86,16 @@ def test_aliases_move_and_go(registry: MlflowRegistry) -> None:
     assert registry.aliases() == Aliases(champion=one)
 
 
+def test_a_candidate_is_the_challenger_until_it_is_decided_about(registry: MlflowRegistry) -> None:
+    """Whoever looks at the registry meanwhile sees which version is under judgment."""
+    live, candidate = register(registry, "live").version, register(registry, "candidate").version
+    registry.set_aliases(Aliases(champion=live))
+    registry.challenge(candidate)
+    assert registry.aliases() == Aliases(champion=live, challenger=candidate)
+    registry.set_aliases(Aliases(champion=candidate, previous=live))
+    assert registry.aliases() == Aliases(champion=candidate, previous=live)
+
+
 def test_an_unknown_version_is_a_clear_error(registry: MlflowRegistry) -> None:
     """Asking for what is not there names it and says where to look."""
     with pytest.raises(RegistryError, match=r"no version '99'.*mlops status"):
@@ -94,6 +104,7 @@ def test_an_unknown_version_is_a_clear_error(registry: MlflowRegistry) -> None:
 
 REQUESTS: dict[str, Callable[[MlflowRegistry], object]] = {
     "find": lambda registry: registry.find("inputs"),
+    "challenge": lambda registry: registry.challenge("1"),
     "register": lambda registry: register(registry, "inputs"),
     "versions": lambda registry: registry.versions(),
     "version": lambda registry: registry.version("1"),
