@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import os
 import signal
 import sys
@@ -421,6 +422,10 @@ def wait_for(*servers: Any) -> None:
 
 def main() -> None:
     """Run the command; a known error is one message and exit code 1, never a stack trace."""
+    # Vendors warn each other through our users' terminals, and one of them undoes every filter.
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").propagate = False
+    logging.getLogger("py.warnings").addHandler(logging.NullHandler())
     try:
         app()
         code = 0

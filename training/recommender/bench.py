@@ -17,6 +17,7 @@ import ibis
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import xgboost
 from rich.table import Table
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
@@ -129,10 +130,10 @@ def bench_parts(purchases: pd.DataFrame, weeks: Sequence[datetime], *, replay: R
 
 
 def bench_rankers(purchases: pd.DataFrame, weeks: Sequence[datetime], *, replay: Replay = Replay()) -> list[Row]:
-    """Fit the same examples with other libraries, pointwise and listwise, one set of trees for both lists."""
+    """Fit the same examples with one library after the other, pointwise and listwise, one set of trees for both lists."""
     log = Log(purchases)
     fits = {OURS: _fit_ours(replay)}
-    fits |= {"sklearn_binary": partial(_fit_sklearn, replay)}
+    fits |= {"sklearn_binary": partial(_fit_sklearn, replay), "xgboost_binary": partial(_fit_xgboost, replay)}
     fits |= {f"lightgbm_{goal}": partial(_fit_lightgbm, goal, replay) for goal in ("binary", "lambdarank")}
     return [_bench_ranker(log, weeks, replay, fit, name) for name, fit in fits.items()]
 
@@ -217,6 +218,26 @@ def _fit_sklearn(replay: Replay, weeks: Sequence[Examples]) -> Scorer:
         l2_regularization=replay.params.l2,
         max_features=replay.params.feature_share,
         early_stopping=False,
+        random_state=replay.seed,
+    )
+    model.fit(
+        np.concatenate([examples.features for examples in weeks]),
+        np.concatenate([examples.bought for examples in weeks]),
+    )
+    return lambda features: _for_both_lists(model.predict_proba(features)[:, 1])
+
+
+def _fit_xgboost(replay: Replay, weeks: Sequence[Examples]) -> Scorer:
+    model = xgboost.XGBClassifier(
+        n_estimators=replay.params.trees,
+        learning_rate=replay.params.learning_rate,
+        grow_policy="lossguide",
+        max_depth=0,
+        max_leaves=replay.params.leaves,
+        min_child_weight=replay.params.min_child_weight,
+        reg_lambda=replay.params.l2,
+        colsample_bynode=replay.params.feature_share,
+        n_jobs=THREADS,
         random_state=replay.seed,
     )
     model.fit(

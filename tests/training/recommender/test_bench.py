@@ -49,6 +49,7 @@ def test_every_baseline_ranker_and_part_is_measured() -> None:
         OURS,
         "lightgbm_lambdarank",
         "sklearn_binary",
+        "xgboost_binary",
         "without source text",
     }
     assert as_table(rows).row_count == len(rows)
