@@ -175,15 +175,13 @@ class Lake:
         replace_whole(final, lambda temporary: temporary.write_bytes(data))
 
 
-def what_is_new(lake: Lake, delivery: Delivery, arrived: datetime) -> Delivery | None:
-    """Cut a week that was delivered before down to what it has gained since, as a delivery of the day that this was found.
+def what_is_new(reports: list[BatchReport], delivery: Delivery, arrived: datetime) -> Delivery | None:
+    """Cut a week that was delivered before, as `reports` tell, down to what it has gained since: a delivery of the day found.
 
     Logs grow at their end, so these are the last rows; all of them, where the week was quarantined whole and is another one
     now. None when there is nothing new.
     """
-    known = [
-        report for report in lake.reports(arrived) if (report.source, report.week) == (delivery.source, delivery.week)
-    ]
+    known = [report for report in reports if (report.source, report.week) == (delivery.source, delivery.week)]
     if all(report.status == "quarantined" for report in known):
         tried = {report.content for report in known}
         return replace(delivery, arrived=arrived) if content_hash(delivery.rows) not in tried else None

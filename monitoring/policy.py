@@ -131,7 +131,7 @@ def _loss(read: EvidenceReader, policy: WatchPolicy) -> tuple[float, float]:
     return fall / usual, fall / spread
 
 
-# What a person may answer, and what is then done. Neither answer opens or closes the gates: the week's candidate is judged all the same.
+# What a person may answer, and what is then done. No answer opens or closes the gates: the week's candidate is judged all the same.
 ANSWERS: dict[str, ActionName] = {
     "leave it to the gates": "hold",
     "retrain on verified data": "retrain",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ingest.errors import ArtefactError
+from ingest.whole_files import sync
 from training.vocabulary import Decision
 
 
@@ -35,7 +36,7 @@ class DecisionLog:
             )
             if known is None:
                 _append(file, decision, after=whole)
-                _settle(self.path.parent)
+                sync(self.path.parent)
             elif known.to_dict() != decision.to_dict():
                 raise ArtefactError(_conflict(known, decision, self.path))
         return decision
@@ -71,15 +72,6 @@ def _append(file: BinaryIO, decision: Decision, *, after: int) -> None:
     file.write(json.dumps(decision.to_dict(), allow_nan=False).encode() + b"\n")
     file.flush()
     os.fsync(file.fileno())
-
-
-def _settle(folder: Path) -> None:
-    """A new file survives a power cut only once its folder's entry is on disk too."""
-    entry = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(entry)
-    finally:
-        os.close(entry)
 
 
 def _whole_lines(content: bytes) -> tuple[list[bytes], int]:

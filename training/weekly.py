@@ -50,14 +50,12 @@ def ingest_week(ws: Workspace, as_of: datetime) -> dict[str, Any]:
         source, done = open_settings_source(ws), [week for week in ws.weeks_done("ingest") if week < as_of]
         read_until = done[-1] if done else datetime.min
         grown = bool(done) and ws.require_part(done[-1], "ingest")["source"] != source.version
-        for arrived in source.arrivals():
-            if read_until < arrived <= as_of:
-                for delivery in source.deliveries(arrived):
-                    ws.lake.ingest(delivery, source.contract)
-            elif grown and arrived <= read_until:
-                for delivery in source.deliveries(arrived):
-                    if late := what_is_new(ws.lake, delivery, as_of):
-                        ws.lake.ingest(late, source.contract)
+        before = ws.lake.reports(as_of)
+        due = [arrived for arrived in source.arrivals() if arrived <= as_of and (grown or arrived > read_until)]
+        for delivery in (delivery for arrived in due for delivery in source.deliveries(arrived)):
+            fresh = delivery if delivery.arrived > read_until else what_is_new(before, delivery, as_of)
+            if fresh:
+                ws.lake.ingest(fresh, source.contract)
         # From the lake, not from this run: one that was killed half-way has left some of them already.
         reports = [report for report in ws.lake.reports(as_of) if report.arrived > read_until]
         history = [report for report in reports if report.arrived < as_of]

@@ -220,11 +220,7 @@ def _fit_sklearn(replay: Replay, weeks: Sequence[Examples]) -> Scorer:
         early_stopping=False,
         random_state=replay.seed,
     )
-    model.fit(
-        np.concatenate([examples.features for examples in weeks]),
-        np.concatenate([examples.bought for examples in weeks]),
-    )
-    return lambda features: _for_both_lists(model.predict_proba(features)[:, 1])
+    return _fit_classifier(model, weeks)
 
 
 def _fit_xgboost(replay: Replay, weeks: Sequence[Examples]) -> Scorer:
@@ -240,6 +236,10 @@ def _fit_xgboost(replay: Replay, weeks: Sequence[Examples]) -> Scorer:
         n_jobs=THREADS,
         random_state=replay.seed,
     )
+    return _fit_classifier(model, weeks)
+
+
+def _fit_classifier(model: HistGradientBoostingClassifier | xgboost.XGBClassifier, weeks: Sequence[Examples]) -> Scorer:
     model.fit(
         np.concatenate([examples.features for examples in weeks]),
         np.concatenate([examples.bought for examples in weeks]),

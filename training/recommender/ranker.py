@@ -24,9 +24,7 @@ class RankerParams:
     trees: int = 60
     learning_rate: float = 0.15
     leaves: int = 63
-    pointwise_trees: int = (
-        100  # in each of both sets; smaller steps gain where each pair counts by itself, and nowhere else
-    )
+    pointwise_trees: int = 100  # in both sets; smaller steps gain where each pair counts by itself, and nowhere else
     pointwise_learning_rate: float = 0.1
     pointwise_depth: int = 6  # of the set that grows level by level: other trees, other errors, in half the time
     unseen_leaves: int = 15  # first purchases are rarer and noisier: 31 gain nothing
