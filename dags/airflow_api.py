@@ -15,6 +15,9 @@ from ingest.errors import PlatformError
 #: Where Airflow's simple auth manager leaves the password that it made up for each user.
 PASSWORDS = Path("airflow") / "simple_auth_manager_passwords.json.generated"
 
+#: Longer than Airflow itself waits for its SQLite file while its other processes write (`in_process.PATIENCE_WITH_WRITERS_S`).
+ANSWER_TIMEOUT_S = 90
+
 
 class AirflowApi:
     """The API of the Airflow at `address` that keeps its files in `home`; logs in as that Airflow's own admin."""
@@ -54,7 +57,9 @@ class AirflowApi:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(f"{self._address}{path}", data, self._headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise PlatformError(f"Airflow answers {error.code} to {method} {path}: {error.read().decode()}") from error
+        except OSError as error:  # URLError and TimeoutError are kinds of it
+            raise PlatformError(f"Airflow does not answer {method} {path}: {error}. See airflow.log in the workspace.") from error
