@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +34,9 @@ ENVIRONMENT = {
     # Memory that one step has freed must serve the next: a real week peaks at 1.6 GB so, and else at 2.3.
     "ARROW_DEFAULT_MEMORY_POOL": "system",
     "MALLOC_ARENA_MAX": "2",
+    # Airflow's tasks and the release controller try again themselves; a rollback must not wait for a registry that is down.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     # Ours is the progress display.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
@@ -207,13 +210,13 @@ def serve(
     port: Annotated[int, typer.Option(help="TCP port.")] = 3000,
     host: Annotated[str, typer.Option(help="Address to bind; loopback unless you say otherwise.")] = "127.0.0.1",
 ) -> None:
-    """Serve the champion of a replay: POST /recommend {"user_id": "13085", "k": 10}. Ctrl-C stops it."""
+    """Serve what the registry says is live, and follow it: POST /recommend {"user_id": "13085", "k": 10}. Ctrl-C stops it."""
     from serving.bento_server import bento_server
     from training.mlflow_registry import MlflowRegistry
 
     ws = open_workspace(directory)
     champion = MlflowRegistry(ws.settings).aliases().champion
-    with bento_server(ws.home, port, host=host) as server:
+    with bento_server(ws, port, host=host) as server:
         print(f"ready: http://{host}:{port}/recommend (recommender version {champion})", flush=True)
         wait_for(server)
 
@@ -274,12 +277,83 @@ def rollback(
     """Put an earlier version back: the decision is recorded, then the registry's alias moves."""
     from training.rollback import roll_back
 
-    decision = roll_back(
-        open_workspace(directory), datetime.now().replace(microsecond=0), to=to, reason=reason, actor=f"person:{by}"
-    )
+    ws = open_workspace(directory)
+    now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    decision = roll_back(ws, now, to=to, reason=reason, actor=f"person:{by}")
     console.print(
         f"Version {decision.model_version} is live again instead of {decision.previous_version} ({decision.decision_id})."
     )
+    if ws.unreconciled.exists():
+        console.print(
+            "The registry does not answer. A running service goes by the record; the aliases follow when it is back."
+        )
+
+
+@app.command()
+def canary(
+    version: Annotated[str, typer.Argument(help="A version that passed its gates; `mlops status` lists them.")],
+    directory: Dir,
+    reason: Annotated[str, typer.Option(help="Why; it is part of the record.")],
+    by: Annotated[str, typer.Option(help="Who decides.", envvar="USER")] = "unknown",
+) -> None:
+    """Let a version answer 1, 10, 50 and then 100 % of the customers while it is compared with the champion.
+
+    The running service takes the steps and aborts by itself; `mlops status` shows where it is, `mlops rollback` ends it.
+    """
+    from training.canary_decision import open_canary
+
+    now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    decision = open_canary(open_workspace(directory), now, version, reason=reason, actor=f"person:{by}")
+    console.print(
+        f"Version {version} is on canary against version {decision.previous_version} ({decision.decision_id})."
+    )
+
+
+@app.command()
+def drill(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Which incidents; none lists them, `all` rehearses all.")
+    ] = None,
+    directory: Annotated[Path, typer.Option("--dir", help="A replayed workspace; a copy of it is harmed.")] = Path(
+        "runs/demo"
+    ),
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Rehearse incidents under 200 requests a second and say what customers saw; exit code 1 when one went wrong."""
+    from ingest.errors import SettingsError
+    from serving.incidents import DRILLS
+
+    if not names:
+        for name, rehearse in DRILLS.items():
+            console.print(f"[bold]{name:<18}[/bold] {rehearse.__doc__}", highlight=False)
+        return
+    if unknown := set(names) - {*DRILLS, "all"}:
+        raise SettingsError(
+            f"There is no drill {', '.join(sorted(unknown))!r}; there are: {', '.join(DRILLS)}, and all."
+        )
+    home, reports = open_workspace(directory).home, []
+    for name in DRILLS if "all" in names else names:
+        with errors.status(f"drill {name}"):
+            reports.append(DRILLS[name](home))
+        if not as_json:
+            show_drill(reports[-1])
+    if as_json:
+        print(json.dumps([r.to_dict() for r in reports]))
+    raise typer.Exit(0 if all(r.passed for r in reports) else 1)
+
+
+def show_drill(report: Any) -> None:
+    outcome = "[green]passed[/green]" if report.passed else f"[red]failed[/red]: {'; '.join(report.failures)}"
+    console.print(f"[bold]{report.drill}[/bold] {outcome}")
+    detect = "-" if report.detect_s is None else f"{report.detect_s:.1f} s"
+    console.print(
+        f"  {report.requests:,} requests, lost {report.lost}, 5xx {report.server_errors}, asked again {report.retried}, "
+        f"wrong version {report.wrong_version}, degraded {report.degraded}, p99 {report.p99_ms:.1f} ms; "
+        f"detected after {detect}, restored after {report.restore_s:.1f} s",
+        highlight=False,
+    )
+    for note, value in report.notes.items():
+        console.print(f"  {note}: {value}", highlight=False)
 
 
 @app.command()

@@ -62,4 +62,6 @@ class AirflowApi:
         except urllib.error.HTTPError as error:
             raise PlatformError(f"Airflow answers {error.code} to {method} {path}: {error.read().decode()}") from error
         except OSError as error:  # URLError and TimeoutError are kinds of it
-            raise PlatformError(f"Airflow does not answer {method} {path}: {error}. See airflow.log in the workspace.") from error
+            raise PlatformError(
+                f"Airflow does not answer {method} {path}: {error}. See airflow.log in the workspace."
+            ) from error

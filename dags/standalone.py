@@ -19,6 +19,7 @@ from dags.replay import alone_in
 from ingest.errors import PlatformError
 from serving.bento_server import Server, bento_server, require_free_ports
 from training.settings import Settings
+from training.workspace import Workspace
 
 HOST = "127.0.0.1"
 PATIENCE_S = 180.0
@@ -78,7 +79,7 @@ def everything(settings: Settings, ports: Mapping[str, int]) -> Iterator[Platfor
         running.enter_context(alone_in(home))
         require_free_ports(ports, HOST)
         servers = [running.enter_context(_server(name, command, home, airflow)) for name, command in commands.items()]
-        service = running.enter_context(bento_server(home, ports["service"]))
+        service = running.enter_context(bento_server(Workspace(settings), ports["service"]))
         for server in servers:
             _wait_until_it_answers(server, f"http://{HOST}:{ports[server.name]}{health[server.name]}")
         addresses = {name: f"http://{HOST}:{port}" for name, port in ports.items()}

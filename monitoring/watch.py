@@ -17,7 +17,8 @@ from training.comparison import compared_versions, judge_on_last_week, summarise
 from training.judging import CHAMPION, PREVIOUS
 from training.lists import lists_served_to, read_lists
 from training.metrics import paired_bootstrap
-from training.mlflow_registry import MODEL, MlflowRegistry
+from training.mlflow_registry import MlflowRegistry
+from training.promotion import MODEL
 from training.recommender.evaluate import measure
 from training.recommender.states import USER_FEATURES
 from training.vocabulary import Action, Decision, Evidence

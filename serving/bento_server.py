@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -14,10 +15,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest.errors import PlatformError
+from ingest.errors import PlatformError, RegistryError, SettingsError
+from serving.canary import CanaryPolicy
+from serving.controller import Controller
+from serving.guard import limits_from_environment
+from serving.ramp import Ramp
+from training.workspace import Workspace
 
 SERVICE = "serving.bento_service:RecommenderService"
 START_TIMEOUT_S = 120.0
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +37,16 @@ class Server:
 
 
 @contextmanager
-def bento_server(home: Path, port: int, *, host: str = "127.0.0.1") -> Iterator[Server]:
-    """Start the service and wait until it is ready; on the way out it is stopped, whatever happened.
+def bento_server(
+    ws: Workspace, port: int, *, host: str = "127.0.0.1", policy: CanaryPolicy | None = None
+) -> Iterator[Server]:
+    """Start the service with its release controller and wait until it is ready; on the way out both are stopped.
 
-    Raises PlatformError when its port is taken, or when it ends or stays silent instead of becoming ready.
+    Raises PlatformError when its port is taken, nothing was ever promoted, or it ends or stays silent instead of becoming ready.
     """
     require_free_ports({"service": port}, host)
-    root = Path(__file__).parent.parent
+    require_keys_beyond_loopback(host)
+    root, home = Path(__file__).parent.parent, ws.home
     command = [
         sys.executable,
         "-m",
@@ -51,9 +61,23 @@ def bento_server(home: Path, port: int, *, host: str = "127.0.0.1") -> Iterator[
         str(root),
     ]
     # A busy neighbour makes several OpenMP threads wait for each other: 25 ms instead of 3 for one ranking.
-    environment = {**os.environ, "MLOPS_HOME": str(home), "OMP_NUM_THREADS": "1", "BENTOML_DO_NOT_TRACK": "True"}
+    figures = home / "serving" / "bentoml" / "prometheus_multiproc_dir"
+    figures.mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ,
+        "MLOPS_HOME": str(home),
+        # BentoML reads these when it imports the service, before there is a workspace.
+        "MLOPS_SERVING_WORKERS": str(ws.settings.serving_workers),
+        "MLOPS_SERVING_RATE": str(ws.settings.serving_rate),
+        "OMP_NUM_THREADS": "1",
+        "BENTOML_DO_NOT_TRACK": "True",
+        # A home of its own: the figures of a user's services would else meet in one folder, and each start would empty it.
+        "BENTOML_HOME": str(figures.parent),
+        "PROMETHEUS_MULTIPROC_DIR": str(figures),
+        "PROMETHEUS_MULTIPROCESS_DIR": str(figures),  # or Feast makes another
+    }
     log_path = home / "serving.log"
-    with log_path.open("ab") as log:
+    with running_controller(ws, policy or CanaryPolicy()), log_path.open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=root)
         try:
             _wait_until_ready(process, f"http://{host}:{port}/readyz", log_path)
@@ -65,6 +89,40 @@ def bento_server(home: Path, port: int, *, host: str = "127.0.0.1") -> Iterator[
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextmanager
+def running_controller(ws: Workspace, policy: CanaryPolicy) -> Iterator[None]:
+    """Release what the registry says, and go on following it in a thread.
+
+    Raises RegistryError when there is nothing to release: no version was ever promoted, or none can be loaded.
+    """
+    controller, over = Controller(ws, Ramp(ws, policy)), threading.Event()
+    if controller.look() is None:
+        raise RegistryError(f"No version in {ws.home} has been promoted yet; replay more weeks, or see `mlops status`.")
+    thread = threading.Thread(target=controller.run, args=(over,), name="release-controller", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=10)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def require_keys_beyond_loopback(host: str) -> None:
+    """Raise SettingsError when the service could be reached from outside and anybody might ask it."""
+    if host not in LOOPBACK and not limits_from_environment(os.environ).api_keys:
+        raise SettingsError(
+            f"The service would answer everybody who reaches {host}. Set RECOMMENDER_API_KEYS and RECOMMENDER_CONTROL_KEYS (or "
+            "RECOMMENDER_API_KEYS_FILE and RECOMMENDER_CONTROL_KEYS_FILE), or bind it to 127.0.0.1."
+        )
 
 
 def require_free_ports(ports: Mapping[str, int], host: str) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from feature_repo.definitions import service_version
+from training.artefact import Golden
 from training.mlflow_registry import MlflowRegistry
+from training.promotion import aliases_after
 from training.recommender.examples import Examples
 from training.recommender.index import ITEM_FEATURES
 from training.recommender.pair_features import FEATURES
@@ -52,13 +54,15 @@ def fit_and_register(ws: Workspace, as_of: datetime, examples: Sequence[Examples
         metrics = {"training_rows": float(rows), "training_positives": float(sum(e.bought.sum() for e in examples))}
         found = registry.register(
             ranker,
+            golden=Golden.of(ranker, examples[-1].features),
             feature_names=FEATURES,
             params=asdict(params),
             metrics=metrics,
             tags=tags,
             run_name=f"week {record['as_of']}",
         )
-    registry.challenge(found.version)
+    if aliases_after(ws.decisions.read()).challenger is None:  # else the name belongs to the canary under way
+        registry.challenge(found.version)
     return {
         "version": found.version,
         "run_id": found.run_id,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from training.mlflow_registry import MODEL
-from training.promotion import aliases_after
+from training.promotion import MODEL, aliases_after
 from training.vocabulary import Decision, Evidence, Verdict
 from training.workspace import Workspace
 
 
 def candidate_decision(ws: Workspace, as_of: datetime) -> Decision:
-    """Promotion, refusal with the gates that refused, or training held with the reason."""
+    """Promotion (or a canary first), refusal with the gates that refused, or training held with the reason."""
     fit, verdict_part, snapshot = (ws.require_part(as_of, step) for step in ("fit", "judge", "snapshot"))
     common: dict[str, Any] = {
         "at": as_of.isoformat(),
@@ -32,6 +31,10 @@ def candidate_decision(ws: Workspace, as_of: datetime) -> Decision:
     if verdict.outcome == "promote":
         judged_against, live = verdict_part["champion"], _champion_without(ws, common["subject"])
         if live == judged_against:
+            if ws.settings.release == "canary" and live is not None:
+                return Decision(
+                    **common, kind="canary", action="canary", reason="every gate passed", model_version=version
+                )
             return Decision(
                 **common, kind="promotion", action="promote", reason="every gate passed", model_version=version
             )

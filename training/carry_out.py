@@ -1,14 +1,34 @@
-"""Let the registry's aliases follow from the recorded decisions."""
+"""Let the registry's aliases follow from the recorded decisions, now or as soon as the registry can be reached."""
 
 from __future__ import annotations
 
-from training.mlflow_registry import MlflowRegistry
+from ingest.errors import RegistryError
+from ingest.whole_files import write_whole
 from training.promotion import Aliases, aliases_after
 from training.workspace import Workspace
 
 
 def carry_out(ws: Workspace) -> Aliases:
-    """Move the aliases to where the recorded decisions put them; repairs a run that died between record and move."""
+    """Move the aliases to where the recorded decisions put them; repairs a run that died between record and move.
+
+    Raises RegistryError when the registry cannot be reached.
+    """
+    from training.mlflow_registry import MlflowRegistry  # two seconds to import: a rollback is recorded before that
+
     live = aliases_after(ws.decisions.read())
     MlflowRegistry(ws.settings).set_aliases(live)
+    ws.unreconciled.unlink(missing_ok=True)
     return live
+
+
+def carry_out_or_owe(ws: Workspace) -> bool:
+    """Move the aliases, or leave a mark that they have to be moved when the registry is back; says whether they were.
+
+    For what cannot wait: a rollback. Serving goes by the decisions while the registry is silent or the mark stands.
+    """
+    write_whole(ws.unreconciled, lambda temporary: temporary.write_text("see decisions.jsonl\n"))
+    try:
+        carry_out(ws)
+    except RegistryError:
+        return False
+    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import tempfile
 import time
@@ -24,24 +23,16 @@ from mlflow.types import ColSpec, DataType, Schema
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingest.errors import ArtefactError, RegistryError
-from training.promotion import Aliases
+from training.artefact import FILES, TREES, Contents, Golden, sha256_of, unpack
+from training.promotion import MODEL, Aliases
 from training.recommender.rank import Scorer
 from training.recommender.ranker import Ranker, score_pairs
 from training.settings import Settings
 
-MODEL = "recommender"
 EXPERIMENT = "recommender-weekly"
 
 # It announces the making of its tables in the middle of our progress display, and logs with a stack trace what it raises anyway.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-
-#: Where a version's sets of trees lie in its folder: MLflow's flavour knows one, the others go with it.
-FILES = {
-    "listwise": "model.ubj",
-    "pointwise": "extra_files/pointwise.ubj",
-    "levelwise": "extra_files/levelwise.ubj",
-    "unseen": "extra_files/unseen.ubj",
-}
 
 #: What MLflow raises; while it opens its database, it lets the errors of that through as they are.
 MLFLOW_ERRORS = (MlflowException, SQLAlchemyError)
@@ -101,6 +92,7 @@ class MlflowRegistry:
         self,
         ranker: Ranker,
         *,
+        golden: Golden,
         feature_names: tuple[str, ...],
         params: Mapping[str, Any],
         metrics: Mapping[str, float],
@@ -114,8 +106,8 @@ class MlflowRegistry:
         with mlflow.start_run(experiment_id=self._experiment_id, run_name=run_name, tags=dict(tags)) as run:
             mlflow.log_params(dict(params))
             mlflow.log_metrics(dict(metrics))
-            logged = _log_model(ranker, feature_names)
-            sha256 = _sha256(self._contents(logged.model_uri))
+            logged = _log_model(ranker, golden, feature_names)
+            sha256 = sha256_of(self._contents(logged.model_uri))
             created = self._client.create_model_version(
                 self._ensure_model(),
                 source=logged.model_uri,
@@ -149,20 +141,23 @@ class MlflowRegistry:
         found = self._client.search_model_versions(f"name = '{self._model}'")
         return sorted((_as_version(v) for v in found), key=lambda v: int(v.version))
 
-    def load(self, version: str) -> Ranker:
-        """The ranker of a version, after its file's hash was checked against the record.
+    def files(self, version: str) -> Contents:
+        """The files of a version, after their hash was checked against the record.
 
-        Raises ArtefactError when the file was altered; nothing of an altered file is ever unpacked.
+        Raises ArtefactError when they were altered; nothing of an altered file is ever unpacked.
         """
         record = self.version(version)
         contents = self._contents(f"models:/{self._model}/{version}")
-        if (found := _sha256(contents)) != record.tags["sha256"]:
+        if (found := sha256_of(contents)) != record.tags["sha256"]:
             raise ArtefactError(
                 f"Version {version} of {self._model!r} was altered: its files have sha256 {found[:12]}…, its record says "
                 f"{record.tags['sha256'][:12]}…. {REMEDY}"
             )
-        # What is unpacked are the very bytes that were checked.
-        return Ranker(**{name: xgboost.Booster(model_file=bytearray(data)) for name, data in contents.items()})
+        return contents
+
+    def load(self, version: str) -> Ranker:
+        """The ranker of a version: what is unpacked are the very bytes that were checked. Raises like `files`."""
+        return unpack(self.files(version))
 
     def scorer(self, version: str) -> Scorer:
         """How a version scores pairs; raises like `load`."""
@@ -217,7 +212,7 @@ class MlflowRegistry:
 
     @_as_registry_error("A version's files cannot be fetched")
     def _contents(self, uri: str) -> dict[str, bytes]:
-        """The files of a version, by the name of the trees that they hold."""
+        """The files of a version, by the names of FILES."""
         folder = Path(mlflow.artifacts.download_artifacts(uri))
         try:
             return {name: (folder / file).read_bytes() for name, file in FILES.items()}
@@ -225,11 +220,12 @@ class MlflowRegistry:
             raise ArtefactError(f"{uri} is not whole ({error}). {REMEDY}") from error
 
 
-def _log_model(ranker: Ranker, feature_names: tuple[str, ...]) -> Any:
+def _log_model(ranker: Ranker, golden: Golden, feature_names: tuple[str, ...]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         beside = {name: Path(folder) / Path(FILES[name]).name for name in FILES if name != "listwise"}
-        for name, path in beside.items():
-            getattr(ranker, name).save_model(path)
+        for name in beside.keys() & TREES.keys():
+            getattr(ranker, name).save_model(beside[name])
+        beside["golden"].write_text(golden.to_json(), encoding="utf-8")
         return mlflow.xgboost.log_model(
             ranker.listwise,
             name="ranker",
@@ -247,7 +243,3 @@ def _as_version(found: Any) -> Version:
 def _signature(feature_names: tuple[str, ...]) -> ModelSignature:
     inputs = Schema([ColSpec(DataType.float, name) for name in feature_names])
     return ModelSignature(inputs=inputs, outputs=Schema([ColSpec(DataType.float, "score")]))
-
-
-def _sha256(contents: Mapping[str, bytes]) -> str:
-    return hashlib.sha256(b"".join(contents[name] for name in FILES)).hexdigest()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from training.vocabulary import Decision
 
+MODEL = "recommender"  # its name in the registry and in the decisions
+
 
 @dataclass(frozen=True, slots=True)
 class Aliases:
@@ -21,16 +23,23 @@ def aliases_after(decisions: Iterable[Decision]) -> Aliases:
     """Where the aliases belong once these decisions are carried out.
 
     A promotion puts a version on top, a rollback takes off what lies above its target. What was rolled back is never
-    `previous` again, so a second rollback goes further back instead of returning to the bad release. Because the record
-    comes first and the aliases follow from it, a process that dies between the two is repaired by carrying out again.
+    `previous` again, so a second rollback goes further back instead of returning to the bad release. A canary is the
+    challenger until a promotion or a rollback ends it. Because the record comes first and the aliases follow from it, a
+    process that dies between the two is repaired by carrying out again.
     """
     live: list[str] = []
+    challenger: str | None = None
     for decision in decisions:
-        if decision.kind == "promotion" and decision.model_version:
+        if not decision.model_version or decision.kind not in ("canary", "promotion", "rollback"):
+            continue
+        challenger = decision.model_version if decision.kind == "canary" else None
+        if decision.kind == "promotion":
             live = [v for v in live if v != decision.model_version] + [decision.model_version]
-        if decision.kind == "rollback" and decision.model_version:
+        if decision.kind == "rollback":
             live = _down_to(live, decision.model_version)
-    return Aliases(champion=live[-1] if live else None, previous=live[-2] if len(live) > 1 else None)
+    return Aliases(
+        champion=live[-1] if live else None, challenger=challenger, previous=live[-2] if len(live) > 1 else None
+    )
 
 
 def _down_to(live: list[str], target: str) -> list[str]:

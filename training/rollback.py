@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from ingest.errors import RegistryError
-from training.carry_out import carry_out
-from training.mlflow_registry import MODEL, MlflowRegistry
-from training.promotion import aliases_after
+from training.carry_out import carry_out_or_owe
+from training.promotion import MODEL, aliases_after
 from training.vocabulary import Decision, Evidence
 from training.workspace import Workspace
 
@@ -16,39 +15,41 @@ from training.workspace import Workspace
 def roll_back(
     ws: Workspace, as_of: datetime, *, to: str | None, reason: str, actor: str, evidence: tuple[Evidence, ...] = ()
 ) -> Decision:
-    """Make `to` (by default the previous version) live again.
+    """Make `to` live again; by default the champion if a canary is under way, which this ends, or else the previous version.
 
+    The record is all that it takes: serving goes by it until the registry's aliases have followed, so that neither a registry
+    that is down nor one that is slow keeps a bad version in front of customers.
     Raises RegistryError when there is nothing to go back to, or `to` is a version that no gate ever let through.
     """
-    registry = MlflowRegistry(ws.settings)
-    live = registry.aliases()
-    target = to or live.previous
+    decisions = ws.decisions.read()
+    live = aliases_after(decisions)
+    target = to or (live.champion if live.challenger else live.previous)
     if target is None:
         raise RegistryError(
             "There is no previous version to go back to. `mlops status` lists the versions; name one with --to."
         )
-    if target == live.champion:
+    if target == live.champion and not live.challenger:
         raise RegistryError(f"Version {target} is live already; name another one with --to.")
-    found = registry.version(target).version
-    promoted = [d.model_version for d in ws.decisions.read() if d.kind == "promotion"]
-    if found not in promoted:
+    promoted = [d.model_version for d in decisions if d.kind == "promotion"]
+    if target not in promoted:
         raise RegistryError(
             f"Version {target} was never promoted: the gates have not let it through, and going back is no way around "
             f"them. Versions that were live: {', '.join(filter(None, promoted)) or 'none'}."
         )
+    left = live.challenger or live.champion
     decision = Decision(
         at=as_of.isoformat(),
         actor=actor,
         kind="rollback",
-        subject=f"{MODEL} version {live.champion}",
+        subject=f"{MODEL} version {left}",
         action="roll_back",
         reason=reason,
         evidence=evidence,
-        model_version=found,
-        previous_version=live.champion,
+        model_version=target,
+        previous_version=left,
     )
     ws.decisions.record(decision)
-    carry_out(ws)
+    carry_out_or_owe(ws)
     return decision
 
 
@@ -63,8 +64,9 @@ def roll_back_as_requested(ws: Workspace, as_of: datetime) -> dict[str, Any]:
         done = [d for d in ws.decisions.read() if d.kind in ("rollback", "hold") and d.at == as_of.isoformat()]
         # A run that died after the record must not roll back twice: carry out what is written.
         decision = done[-1] if done else _settled_rollback(ws, as_of)
-        live = carry_out(ws)
-        return {"as_of": f"{as_of:%Y-%m-%d}", "decisions": [decision.decision_id], "champion": live.champion}
+        carry_out_or_owe(ws)
+        champion = aliases_after(ws.decisions.read()).champion
+        return {"as_of": f"{as_of:%Y-%m-%d}", "decisions": [decision.decision_id], "champion": champion}
 
     return ws.once(as_of, "rollback", work)
 

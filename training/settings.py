@@ -48,6 +48,16 @@ class Settings(BaseModel):
     tracking_uri: str | None = None
     """MLflow's tracking and registry; by default a SQLite file in the workspace."""
 
+    release: Literal["direct", "canary"] = "direct"
+    """What a version that passed every gate gets: all customers at once, or a growing share while it is compared with the
+    champion. A canary needs the service and its traffic; a replay of past weeks has neither."""
+
+    serving_workers: int = Field(default=2, ge=1, le=64)
+    """Processes that answer; two, so that one may die."""
+
+    serving_rate: float = Field(default=2_000.0, gt=0)
+    """Requests a second of each key in each worker; more are turned away. Without keys, of each address."""
+
     human_timeout_s: float = Field(default=7 * 24 * 3600.0, ge=0)
     """How long a person has to answer before the stated default is taken."""
 

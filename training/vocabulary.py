@@ -17,7 +17,7 @@ Outcome = Literal["promote", "refuse"]
 # The recommender's policy never says `recalibrate` or `quarantine`: they answer causes that only the fraud model has.
 ActionName = Literal["hold", "retrain", "recalibrate", "roll_back", "quarantine", "ask_a_person"]
 DecisionKind = Literal[
-    "promotion", "refusal", "rollback", "hold", "watch", "human_approval", "retrain_request", "training_held"
+    "promotion", "refusal", "canary", "rollback", "hold", "watch", "human_approval", "retrain_request", "training_held"
 ]
 
 

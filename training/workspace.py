@@ -26,6 +26,11 @@ class Workspace:
         self.decisions = DecisionLog(self.home / "decisions.jsonl")
 
     @property
+    def unreconciled(self) -> Path:
+        """Stands while the registry's aliases are not where the decisions put them, because it could not be reached."""
+        return self.home / "aliases-unreconciled"
+
+    @property
     def features(self) -> Path:
         return self.home / "features"
 

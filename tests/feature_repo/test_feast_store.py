@@ -111,9 +111,9 @@ def test_the_online_store_never_goes_back(tmp_path: Path) -> None:
     for monday in (MONDAY, MONDAY + WEEK):
         store.write_rows(interactions(TWO_CUSTOMERS), monday)
     assert store.materialise(MONDAY + WEEK)
-    later = store.online("user_id", ["a"])
+    later = store.online(["a"])
     assert not store.materialise(MONDAY)
-    pd.testing.assert_frame_equal(store.online("user_id", ["a"]), later)
+    pd.testing.assert_frame_equal(store.online(["a"]), later)
 
 
 def test_an_unknown_customer_is_a_row_of_nulls(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_an_unknown_customer_is_a_row_of_nulls(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     store.write_rows(interactions(TWO_CUSTOMERS), MONDAY)
     store.materialise(MONDAY)
-    nobody = store.online("user_id", ["nobody"])
+    nobody = store.online(["nobody"])
     assert nobody["user_id"].item() == "nobody"
     assert nobody.drop(columns="user_id").isna().all(axis=None)
 
@@ -166,9 +166,27 @@ def test_history_comes_back_as_arrays(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     store.write_rows(interactions(TWO_CUSTOMERS), MONDAY)
     store.materialise(MONDAY)
-    offline, online = (f("user_id", ["a"], *rest) for f, rest in ((store.historical, (MONDAY,)), (store.online, ())))
+    offline, online = store.historical("user_id", ["a"], MONDAY), store.online(["a"])
     assert list(offline["history_item_ids"].item()) == list(online["history_item_ids"].item()) == ["x", "y"]
     assert np.array_equal(offline["history_orders"].item(), [2, 1])
+
+
+def test_a_row_says_since_when_it_was_available(tmp_path: Path) -> None:
+    """Serving can tell how old a customer's features are, and a customer without rows from one with old ones."""
+    store = new_store(tmp_path)
+    store.write_rows(interactions(TWO_CUSTOMERS), MONDAY)
+    store.materialise(MONDAY)
+    known, unknown = store.online_rows(["a", "nobody"])
+    assert known is not None
+    assert (known.available_at, known.values["user_purchases"], unknown) == (MONDAY, 3, None)
+
+
+def test_a_store_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
+    """It is told apart from a customer without features, because serving does different things about the two."""
+    store = new_store(tmp_path)
+    (tmp_path / "online.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(FeatureError, match="does not answer"):
+        store.online_rows(["a"])
 
 
 def test_the_moment_of_a_row_is_its_availability(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from ingest.errors import ArtefactError, RegistryError
 from tests.training.versions import fitted, register
-from training.mlflow_registry import FILES, MlflowRegistry
+from training.artefact import FILES
+from training.mlflow_registry import MlflowRegistry
 from training.promotion import Aliases
 from training.recommender.pair_features import FEATURES
 from training.recommender.ranker import score_pairs

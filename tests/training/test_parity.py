@@ -25,8 +25,8 @@ class TwoSides:
     def historical(self, key: str, ids: Sequence[str], as_of: datetime) -> pd.DataFrame:
         return pd.DataFrame({key: list(ids), "feature": self._offline})
 
-    def online(self, key: str, ids: Sequence[str]) -> pd.DataFrame:
-        return pd.DataFrame({key: list(ids), "feature": self._online})
+    def online(self, user_ids: Sequence[str]) -> pd.DataFrame:
+        return pd.DataFrame({"user_id": list(user_ids), "feature": self._online})
 
 
 def gap(offline: Sequence[Any], online: Sequence[Any]) -> float:

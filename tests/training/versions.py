@@ -6,6 +6,7 @@ from datetime import datetime
 
 import numpy as np
 
+from training.artefact import Golden
 from training.mlflow_registry import MlflowRegistry, Version
 from training.recommender.examples import Examples
 from training.recommender.index import ABSENT
@@ -22,8 +23,10 @@ def fitted(seed: int = 0) -> Ranker:
 
 
 def register(registry: MlflowRegistry, key: str) -> Version:
+    ranker = fitted()
     return registry.register(
-        fitted(),
+        ranker,
+        golden=Golden.of(ranker, np.zeros((3, len(FEATURES)), np.float32)),
         feature_names=FEATURES,
         params={"trees": 5},
         metrics={"rows": 200.0},

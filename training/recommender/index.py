@@ -256,7 +256,8 @@ def _peers(lines: Lines, size: int) -> tuple[Matrix, Matrix, Matrix]:
 
     def lay_out(rows: pd.DataFrame, half_life_days: float) -> Matrix:
         weights = _decay(rows["day"].to_numpy(), half_life_days)
-        matrix: Matrix = csr_array((weights, (rows["peer"], rows["item"])), shape=(len(customers), size))
+        places = rows["peer"].to_numpy(np.int32), rows["item"].to_numpy(np.int32)
+        matrix: Matrix = csr_array((weights, places), shape=(len(customers), size))
         matrix.sum_duplicates()
         return matrix
 

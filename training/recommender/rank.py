@@ -77,7 +77,8 @@ def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
 def rank_planes(planes: Mapping[str, FloatArray], states: UserStates, index: ItemIndex, *, k: int = 20) -> Ranking:
     """Order what scores above 0 in each list's plane, then fill up with popular items; ties go to the smaller item number."""
     filled = {scope: np.where(plane > 0, plane, -index.popularity_rank) for scope, plane in planes.items()}
-    filled["new"][states.owners(), states.items] = -np.inf
+    if "new" in filled:
+        filled["new"][states.owners(), states.items] = -np.inf
     best = {scope: _best(plane, k) for scope, plane in filled.items()}
     return Ranking(
         {scope: items for scope, (items, _) in best.items()}, {scope: scores for scope, (_, scores) in best.items()}

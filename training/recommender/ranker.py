@@ -86,11 +86,20 @@ def score_pairs(ranker: Ranker, features: FloatArray) -> FloatArray:
 
     Scores are comparable within a customer's list and nowhere else. What a customer bought before scores 0 as new.
     """
-    scores = np.zeros((len(features), 2), np.float32)
-    unseen = _unseen(features)
+    return np.stack([score_next(ranker, features), score_unseen(ranker, features)], axis=1)
+
+
+def score_next(ranker: Ranker, features: FloatArray) -> FloatArray:
+    """Score pairs for the list of all items."""
     answers = [_squashed(trees, features) for trees in (ranker.listwise, ranker.pointwise, ranker.levelwise)]
-    scores[:, 0] = np.mean(answers, axis=0)
-    scores[unseen, 1] = _squashed(ranker.unseen, features[unseen])
+    return np.mean(answers, axis=0)
+
+
+def score_unseen(ranker: Ranker, features: FloatArray) -> FloatArray:
+    """Score pairs for the list of new items."""
+    scores = np.zeros(len(features), np.float32)
+    unseen = _unseen(features)
+    scores[unseen] = _squashed(ranker.unseen, features[unseen])
     return scores
 
 

@@ -49,7 +49,8 @@ class UserStates:
 
     def matrix(self, values: FloatArray, n_items: int) -> csr_array:
         """Lay one value per history entry out as customers x items."""
-        return csr_array((values, self.items, self.indptr), shape=(self.size, n_items))
+        # In the index type of all matrices of the index: SciPy would else copy theirs for each product, .6 ms of a request.
+        return csr_array((values, self.items, self.indptr.astype(np.int32)), shape=(self.size, n_items))
 
     def batches(self, size: int) -> Iterator["UserStates"]:
         """Cut into runs of at most `size` customers, so that memory stays bounded."""

@@ -1,0 +1,564 @@
+"""The incidents that are rehearsed, one function each: what is harmed, what must happen, what is measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import xgboost
+
+from feature_repo.feast_store import FeastStore
+from ingest.errors import PlatformError, RegistryError
+from serving.bento_server import bento_server, free_port
+from serving.drills import DrillReport, Stage, Told, copied, report, stage
+from serving.release import ServingFolder
+from training.artefact import FILES, TREES, Golden
+from training.canary_decision import promote_canary
+from training.candidate import READS
+from training.carry_out import carry_out
+from training.mlflow_registry import MlflowRegistry, Version
+from training.predictions import PredictionTail, read_predictions
+from training.promotion import MODEL, aliases_after
+from training.recommender.pair_features import FEATURES
+from training.recommender.ranker import Ranker
+from training.rollback import roll_back
+from training.settings import build_settings
+from training.vocabulary import Decision
+from training.workspace import Workspace
+
+PATIENCE_S = 150.0
+SETTLE_S = 6.0
+FOLLOWED_S = 2.0
+ROLLED_BACK_S = 5.0
+
+
+def bad_release(home: Path) -> DrillReport:
+    """A version that passed the offline gates, and ranks the wrong way round: found on canary by what customers do, and taken back."""
+    with copied(home) as ws:
+        bad = register_upside_down(ws)
+        with stage(ws) as running, customers_who_buy(ws):
+            opened_s = running.elapsed_s()
+            ws.decisions.record(_decision("canary", bad.version, _champion(ws), "every gate passed"))
+            carry_out(ws)
+            ended = until(lambda: _ended(ws, bad.version), "the canary to end")
+            found_s = running.elapsed_s()
+            time.sleep(SETTLE_S)
+            told = Told(
+                harm_s=opened_s,
+                detected_s=found_s,
+                wrong=lambda body, at_s: body["model_version"] == bad.version and at_s > found_s,
+                notes={"decision": ended.kind, "reason": ended.reason},
+            )
+            drilled = report("bad-release", running.load.stop(), told)
+    return _failing(drilled, {"the bad release was not rolled back": ended.kind != "rollback"})
+
+
+def manual_rollback(home: Path) -> DrillReport:
+    """A person types `mlops rollback`: the previous version answers within five seconds, the command's own start included."""
+    with copied(home) as ws, stage(ws) as running:
+        bad = _champion(ws)
+        harm_s = running.elapsed_s()
+        mlops("rollback", "--dir", str(ws.home), "--reason", "drill")
+        commanded_s = running.elapsed_s()
+        time.sleep(SETTLE_S)
+        told = Told(
+            harm_s,
+            None,
+            lambda body, at_s: body["model_version"] == bad and at_s > harm_s,
+            {"command_s": round(commanded_s - harm_s, 2)},
+        )
+        drilled = report("manual-rollback", running.load.stop(), told)
+    return _failing(drilled, {f"restored after {drilled.restore_s} s": (drilled.restore_s or 0) > ROLLED_BACK_S})
+
+
+def promotion(home: Path) -> DrillReport:
+    """Another version is promoted under load: every worker takes it over at once, and nobody waits."""
+    with copied(home) as ws, stage(ws) as running:
+        old = _champion(ws)
+        new = register_copy(ws).version
+        harm_s = running.elapsed_s()
+        promote_canary(ws, now(), new, reason="drill", evidence=())
+        time.sleep(SETTLE_S)
+        told = Told(harm_s, None, lambda body, at_s: body["model_version"] == old and at_s > harm_s)
+        drilled = report("promotion", running.load.stop(), told)
+    return _failing(drilled, {f"followed after {drilled.restore_s} s": (drilled.restore_s or 0) > FOLLOWED_S})
+
+
+def worker_killed(home: Path) -> DrillReport:
+    """One of the workers is killed: the other answers, clients ask again, a new one comes up."""
+    with copied(home) as ws, stage(ws) as running:
+        before = workers(running)
+        harm_s = running.elapsed_s()
+        psutil.Process(min(before)).kill()
+        until(lambda: len(workers(running) - before) > 0, "a new worker")
+        back_s = running.elapsed_s()
+        time.sleep(SETTLE_S)
+        told = Told(harm_s, None, _never, {"new_worker_s": round(back_s - harm_s, 2)})
+        return report("worker-killed", running.load.stop(), told)
+
+
+def service_killed(home: Path) -> DrillReport:
+    """Everything that serves is killed and started again: the gap is measured, and what the prediction log lost."""
+    with copied(home) as ws, stage(ws) as running:
+        harm_s, harm_at = running.elapsed_s(), datetime.now(UTC)
+        for process in (*psutil.Process(running.server.process.pid).children(recursive=True), running.server.process):
+            process.kill()
+        port = int(running.url.rpartition(":")[2])
+        with bento_server(ws, port):
+            time.sleep(SETTLE_S)
+            result = running.load.stop()
+        logged = set(read_predictions(ServingFolder(ws.home).predictions)["request_id"].to_pylist())
+        given = [a for a in result.answers() if a.status == 200]
+        unlogged = [a.intended_s - harm_s for a in given if json.loads(a.body)["request_id"] not in logged]
+        told = Told(harm_s, None, _never, {"unlogged_answers": len(unlogged), "killed_at": harm_at.isoformat()})
+        drilled = report("service-killed", result, told, lost_allowed=True)
+    return _failing(drilled, {"more than a second of the log is lost": any(at < -1 or at > 0.5 for at in unlogged)})
+
+
+def store_killed(home: Path) -> DrillReport:
+    """The online store stops answering for eight seconds: remembered features, then none, then fresh ones again."""
+    with copied(home) as ws, stage(ws) as running:
+        time.sleep(SETTLE_S)  # some customers are remembered by then
+        harm_s = running.elapsed_s()
+        with locked(ws.features / "online.db"):
+            time.sleep(8)
+        back_s = running.elapsed_s()
+        time.sleep(SETTLE_S)
+        result = running.load.stop()
+        by_rung = _rungs(result.answers())
+        fresh_again_s = max((at for rung, at in by_rung if rung != "fresh"), default=back_s) - back_s
+        told = Told(
+            harm_s, _first(by_rung, harm_s), _never, {"fresh_again_s": round(fresh_again_s, 2)} | _share(by_rung)
+        )
+        drilled = report("store-killed", result, told)
+    return _failing(
+        drilled,
+        {
+            "nothing was degraded: the store was not gone": drilled.degraded == 0,
+            "never fresh again": fresh_again_s > SETTLE_S - 1,
+        },
+    )
+
+
+def registry_killed(home: Path) -> DrillReport:
+    """The registry is killed, then a rollback is decided: it is carried out at once, and reconciled when the registry is back."""
+    with copied(home) as original, registry_server(original) as (ws, server), stage(ws) as running:
+        bad = _champion(ws)
+        server.kill()
+        time.sleep(2)
+        harm_s = running.elapsed_s()
+        mlops("rollback", "--dir", str(ws.home), "--reason", "drill")
+        time.sleep(SETTLE_S)
+        owed = ws.unreconciled.exists()
+        result = running.load.stop()
+        server.start()
+        began = time.monotonic()
+        until(lambda: not ws.unreconciled.exists(), "the aliases to be reconciled")
+        reconciled = MlflowRegistry(ws.settings).aliases() == aliases_after(ws.decisions.read())
+        told = Told(
+            harm_s,
+            None,
+            lambda body, at_s: body["model_version"] == bad and at_s > harm_s,
+            {"reconciled_s": round(time.monotonic() - began, 2)},
+        )
+        drilled = report("registry-killed", result, told)
+    return _failing(
+        drilled,
+        {
+            f"restored after {drilled.restore_s} s": (drilled.restore_s or 0) > ROLLED_BACK_S,
+            "the registry was not gone": not owed,
+            "the aliases were not reconciled": not reconciled,
+        },
+    )
+
+
+def corrupt_artefact(home: Path) -> DrillReport:
+    """A version whose files were altered is promoted: it is refused, that is recorded, and the old one goes on answering."""
+    with copied(home) as ws, stage(ws) as running:
+        good, broken = _champion(ws), register_copy(ws)
+        [trees] = (ws.home / "artefacts").rglob(Path(FILES["pointwise"]).name)
+        content = bytearray(trees.read_bytes())
+        content[len(content) // 2] ^= 1
+        trees.write_bytes(content)
+        harm_s = running.elapsed_s()
+        promote_canary(ws, now(), broken.version, reason="drill", evidence=())
+        until(lambda: _refused(ws, broken.version), "the refusal")
+        found_s = running.elapsed_s()
+        time.sleep(SETTLE_S)
+        told = Told(
+            harm_s,
+            found_s,
+            lambda body, _: body["model_version"] != good,
+            {"reason": _refused(ws, broken.version)[0].reason[:120]},
+        )
+        return report("corrupt-artefact", running.load.stop(), told)
+
+
+def clock_jump(home: Path) -> DrillReport:
+    """The machine's clock jumps a day ahead and two days back: answers, release and log do not care."""
+    with copied(home) as ws, jumping_clock(ws.home) as jump, stage(ws) as running:
+        bad = _champion(ws)
+        harm_s = running.elapsed_s()
+        jump("+1d")
+        time.sleep(SETTLE_S)
+        jump("-1d")
+        time.sleep(SETTLE_S)
+        rolled_s = running.elapsed_s()
+        roll_back(ws, now(), to=None, reason="drill", actor="policy")
+        time.sleep(SETTLE_S)
+        result = running.load.stop()
+        unlogged, days = _unlogged(ws, result, after_s=harm_s), _days(ws)
+        wrong = lambda body, at_s: body["model_version"] == bad and at_s > rolled_s + FOLLOWED_S  # noqa: E731
+        notes = {"unlogged_answers": unlogged, "days_in_the_log": days}
+        drilled = report("clock-jump", result, Told(harm_s, None, wrong, notes))
+    return _failing(
+        drilled,
+        {
+            "a rollback was not followed": drilled.wrong_version > 0,
+            "answers are missing in the log": unlogged > 0,
+            "the clock did not jump": days < 3,
+        },
+    )
+
+
+def log_disk_full(home: Path) -> DrillReport:
+    """The prediction log's disk is full for eight seconds: nobody waits, and all is written once there is room."""
+    with (
+        copied(home) as ws,
+        small_disk(ServingFolder(ws.home).predictions, kilobytes=4096) as disk,
+        stage(ws) as running,
+    ):
+        harm_s = running.elapsed_s()
+        ballast = disk / "ballast"
+        with ballast.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"\0" * 4096)
+            except OSError:
+                pass
+        time.sleep(8)
+        figures = scraped(running.url)
+        ballast.unlink()
+        time.sleep(SETTLE_S)
+        result = running.load.stop()
+        time.sleep(2)
+        unlogged = _unlogged(ws, result, after_s=0)
+        failures = figures["recommender_prediction_write_failures_total"]
+        notes = {
+            "queued_at_most": figures["recommender_predictions_queued"],
+            "write_failures": failures,
+            "unlogged_answers": unlogged,
+        }
+        drilled = report("log-disk-full", result, Told(harm_s, None, _never, notes))
+    return _failing(
+        drilled, {"the disk was not full": failures == 0, f"{unlogged} answers are missing in the log": unlogged > 0}
+    )
+
+
+DRILLS: dict[str, Callable[[Path], DrillReport]] = {
+    "bad-release": bad_release,
+    "manual-rollback": manual_rollback,
+    "promotion": promotion,
+    "worker-killed": worker_killed,
+    "service-killed": service_killed,
+    "store-killed": store_killed,
+    "registry-killed": registry_killed,
+    "corrupt-artefact": corrupt_artefact,
+    "clock-jump": clock_jump,
+    "log-disk-full": log_disk_full,
+}
+
+
+def register_upside_down(ws: Workspace) -> Version:
+    """A version of the champion's trees that like least what it liked best: whole, fast, and wrong."""
+    good = MlflowRegistry(ws.settings).load(_champion(ws))
+    bad = Ranker(**{name: _negated(getattr(good, name)) for name in TREES})
+    return _register(ws, bad, "upside down")
+
+
+def register_copy(ws: Workspace) -> Version:
+    """The champion's trees as a version of its own."""
+    return _register(ws, MlflowRegistry(ws.settings).load(_champion(ws)), "copy")
+
+
+def _register(ws: Workspace, ranker: Ranker, name: str) -> Version:
+    registry = MlflowRegistry(ws.settings)
+    contents = registry.files(_champion(ws))
+    record = registry.version(_champion(ws)).tags
+    tags = {"key": f"drill {name} {time.time_ns()}", "as_of": record["as_of"], "reads": " ".join(READS)}
+    golden = Golden.of(ranker, Golden.from_json(contents["golden"]).pairs)
+    return registry.register(
+        ranker, golden=golden, feature_names=FEATURES, params={}, metrics={}, tags=tags, run_name=f"drill: {name}"
+    )
+
+
+def _negated(trees: xgboost.Booster) -> xgboost.Booster:
+    model = json.loads(trees.save_raw("json"))
+    for tree in model["learner"]["gradient_booster"]["model"]["trees"]:
+        leaf = np.array(tree["left_children"]) == -1
+        tree["split_conditions"] = np.where(
+            leaf, -np.array(tree["split_conditions"]), tree["split_conditions"]
+        ).tolist()
+    return xgboost.Booster(model_file=bytearray(json.dumps(model).encode()))
+
+
+@contextmanager
+def customers_who_buy(ws: Workspace) -> Iterator[None]:
+    """Customers who buy, half of the time, when something is shown that they have bought before; the shop's tracker notes it."""
+    folder, over = ServingFolder(ws.home), threading.Event()
+    tail, store, dice = PredictionTail(folder.predictions), FeastStore(ws.features), np.random.default_rng(7)
+
+    def buy() -> None:
+        while not over.wait(0.5):
+            rows = tail.new_rows().select(["request_id", "user_id", "item_ids", "slice"]).to_pylist()
+            rows = [row for row in rows if row["slice"] in ("canary", "control")]
+            known = store.online_rows([row["user_id"] for row in rows]) if rows else []
+            with folder.outcomes.open("a", encoding="utf-8") as file:
+                for row, found in zip(rows, known, strict=True):
+                    liked = set(found.values["history_item_ids"].tolist()) if found else set()
+                    bought = [i for i in row["item_ids"] if i in liked] if dice.random() < 0.5 else []
+                    file.write(json.dumps({"request_id": row["request_id"], "bought": bought}) + "\n")
+
+    thread = threading.Thread(target=buy, name="customers", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Nobody else can read a SQLite file meanwhile: what a hanging store looks like to its readers."""
+    connection = sqlite3.connect(database, isolation_level=None, timeout=10)
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+class MlflowServer:
+    """A tracking server that can be killed and started again."""
+
+    def __init__(self, ws: Workspace) -> None:
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._command: list[str] = [
+            str(Path(sys.executable).with_name("mlflow")), "server", "--backend-store-uri", ws.settings.mlflow_uri,
+            "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1",
+        ]  # fmt: skip
+        self._environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        quiet = subprocess.DEVNULL
+        self._process = subprocess.Popen(self._command, env=self._environment, stdout=quiet, stderr=quiet)
+        until(self._answers, "MLflow's server", PATIENCE_S)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            for process in (*psutil.Process(self._process.pid).children(recursive=True), self._process):
+                process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
+        import urllib.error
+        import urllib.request
+
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+@contextmanager
+def registry_server(ws: Workspace) -> Iterator[tuple[Workspace, MlflowServer]]:
+    """The workspace with its registry behind a server."""
+    server = MlflowServer(ws)
+    path = ws.home / "settings.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tracking_uri": server.uri}))
+    server.start()
+    try:
+        yield Workspace(build_settings(ws.home)), server
+    finally:
+        server.kill()
+
+
+@contextmanager
+def jumping_clock(folder: Path) -> Iterator[Callable[[str], None]]:
+    """Processes started meanwhile read the wall clock with an offset that can be changed; durations stay true.
+
+    Raises PlatformError where libfaketime is not installed.
+    """
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not found:
+        raise PlatformError("The clock's drill needs libfaketime; on Debian: apt-get install faketime.")
+    offset = folder / "clock-offset"
+    offset.write_text("+0")
+    set_here = {
+        "LD_PRELOAD": str(found[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
+
+    def jump(value: str) -> None:
+        offset.write_text(value)
+
+    before = {name: os.environ.get(name) for name in set_here}
+    os.environ.update(set_here)
+    try:
+        yield jump
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def small_disk(place: Path, *, kilobytes: int) -> Iterator[Path]:
+    """A file system of its own at `place`. Raises PlatformError where it may not be mounted."""
+    place.mkdir(parents=True)
+    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    mount = [*as_root, "mount", "-t", "tmpfs", "-o", f"size={kilobytes}k,mode=1777", "tmpfs", str(place)]
+    if not shutil.which("mount") or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        raise PlatformError(
+            "The full disk's drill mounts a small file system: run it as root, or with a password-free sudo."
+        )
+    try:
+        yield place
+    finally:
+        subprocess.run([*as_root, "umount", "--lazy", str(place)], check=True)
+
+
+def workers(running: Stage) -> set[int]:
+    """The processes that answer, as they say themselves."""
+    import re
+    import urllib.request
+
+    with urllib.request.urlopen(f"{running.url}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    told = {int(pid) for pid in re.findall(r'^recommender_release_generation\{pid="(\d+)"\}', text, re.MULTILINE)}
+    return {pid for pid in told if psutil.pid_exists(pid)}
+
+
+def scraped(url: str) -> dict[str, float]:
+    """The service's figures without labels."""
+    import urllib.request
+
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return {
+        name: float(value) for name, value in (line.split() for line in lines if line[0] != "#" and "{" not in line)
+    }
+
+
+def mlops(*arguments: str) -> None:
+    """Run the command as a user does. Raises PlatformError with its words when it fails."""
+    command = [sys.executable, "-m", "cli", *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
+    if ran.returncode != 0:
+        raise PlatformError(f"`mlops {' '.join(arguments)}` failed: {ran.stderr.strip() or ran.stdout.strip()}")
+
+
+def until(found: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
+    """Look again and again. Raises PlatformError when it does not happen."""
+    deadline = time.monotonic() + patience_s
+    while not (answer := found()):
+        if time.monotonic() > deadline:
+            raise PlatformError(f"The drill waited {patience_s:.0f} s for {what}.")
+        time.sleep(0.1)
+    return answer
+
+
+def now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _champion(ws: Workspace) -> str:
+    champion = aliases_after(ws.decisions.read()).champion
+    if champion is None:
+        raise RegistryError(f"Nothing is live in {ws.home}.")
+    return champion
+
+
+def _decision(kind: str, version: str, champion: str, reason: str) -> Decision:
+    return Decision(
+        at=now().isoformat(),
+        actor="policy",
+        kind=kind,  # type: ignore[arg-type]
+        subject=f"{MODEL} version {version}",
+        action=kind,
+        reason=reason,
+        model_version=version,
+        previous_version=champion,
+    )
+
+
+def _ended(ws: Workspace, version: str) -> Decision | None:
+    return next(
+        (
+            d
+            for d in reversed(ws.decisions.read())
+            if d.kind in ("promotion", "rollback") and version in (d.model_version, d.previous_version)
+        ),
+        None,
+    )
+
+
+def _days(ws: Workspace) -> int:
+    """How many dates the log's answers have."""
+    answered = read_predictions(ServingFolder(ws.home).predictions)["at"].to_pylist()
+    return len({at.date() for at in answered})
+
+
+def _refused(ws: Workspace, version: str) -> list[Decision]:
+    return [d for d in ws.decisions.read() if d.kind == "refusal" and d.subject == f"{MODEL} version {version}"]
+
+
+def _never(_body: dict[str, Any], _at_s: float) -> bool:
+    return False
+
+
+def _failing(drilled: DrillReport, failures: dict[str, bool]) -> DrillReport:
+    return replace(drilled, failures=(*drilled.failures, *(text for text, failed in failures.items() if failed)))
+
+
+def _rungs(answers: list[Any]) -> list[tuple[str, float]]:
+    return [(json.loads(a.body)["features"], a.intended_s) for a in answers if a.status == 200]
+
+
+def _first(by_rung: list[tuple[str, float]], harm_s: float) -> float | None:
+    return next((at for rung, at in by_rung if rung != "fresh" and at >= harm_s), None)
+
+
+def _share(by_rung: list[tuple[str, float]]) -> dict[str, int]:
+    return {rung: sum(r == rung for r, _ in by_rung) for rung in ("stale_features", "no_features")}
+
+
+def _unlogged(ws: Workspace, result: Any, *, after_s: float) -> int:
+    logged = set(read_predictions(ServingFolder(ws.home).predictions)["request_id"].to_pylist())
+    given = [json.loads(a.body)["request_id"] for a in result.answers() if a.status == 200 and a.intended_s >= after_s]
+    return len([request_id for request_id in given if request_id not in logged])
