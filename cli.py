@@ -253,6 +253,8 @@ def status(directory: Dir, as_json: Annotated[bool, typer.Option("--json")] = Fa
         "champion": live.champion,
         "previous": live.previous,
         "versions": [{"version": v.version, "as_of": v.tags["as_of"], "run_id": v.run_id} for v in registry.versions()],
+        "canary": canary_of(ws),
+        "registry_behind": ws.unreconciled.exists(),
         "decisions": [d.to_dict() for d in ws.decisions.read()[-10:]],
     }
     if as_json:
@@ -263,8 +265,24 @@ def status(directory: Dir, as_json: Annotated[bool, typer.Option("--json")] = Fa
         role = "champion" if v["version"] == live.champion else "previous" if v["version"] == live.previous else ""
         table.add_row(v["version"], v["as_of"], role, v["run_id"])
     console.print(table)
+    if found["canary"]:
+        console.print("canary: version {version} answers {share:.0%} of the customers".format(**found["canary"]))
+    if found["registry_behind"]:
+        console.print("The registry's aliases have not followed the last decision yet; a running service goes by it.")
     for d in found["decisions"]:
         console.print(f"{d['at'][:10]}  [bold]{d['kind']}[/bold]  {d['actor']}: {d['reason']}", highlight=False)
+
+
+def canary_of(ws: Any) -> dict[str, Any] | None:
+    """The version on canary and its share of the customers, if there is one."""
+    from serving.release import ServingFolder
+    from training.promotion import aliases_after
+
+    version, path = aliases_after(ws.decisions.read()).challenger, ServingFolder(ws.home).canary
+    if version is None:
+        return None
+    state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {"version": version, "share": state["share"] if state.get("version") == version else 0.0}
 
 
 @app.command()
@@ -465,6 +483,56 @@ def bench_week(
     for c in costs:
         cells = [f"{c.seconds.get(step, 0):.1f}" for step in steps]
         table.add_row(f"{c.rows:,}", *cells, f"{c.total_s:.1f}", f"{c.peak_mb:,.0f}")
+    console.print(table)
+
+
+@bench_app.command("serving")
+def bench_serving(
+    directory: Annotated[Path, typer.Option("--dir", help="A replayed workspace; a copy of it is served.")] = Path(
+        "runs/demo"
+    ),
+    rounds: Annotated[int, typer.Option(min=1, help="How often each server has its turn.")] = 3,
+    soak: Annotated[
+        int, typer.Option(min=0, help="Requests after which memory must be as before; 0 for none.")
+    ] = 200_000,
+    compare: Annotated[
+        str, typer.Option(help="servers, or scorers: libraries that could score the trees.")
+    ] = "servers",
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """The service under load, beside an empty BentoML endpoint and the same ranking behind plain Starlette."""
+    from ingest.errors import SettingsError
+    from serving.bench import as_tables
+    from serving.bench import bench_serving as measure
+
+    if compare == "scorers":
+        show_scorers(open_workspace(directory).home, as_json=as_json)
+        return
+    if compare != "servers":
+        raise SettingsError(f"--compare {compare!r} is not known; choose servers or scorers.")
+
+    with errors.status("starting") as status:
+        found = measure(open_workspace(directory).home, rounds=rounds, soak=soak, tell=status.update)
+    if as_json:
+        print(json.dumps(found))
+        return
+    for table in as_tables(found):
+        console.print(table)
+
+
+def show_scorers(home: Path, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from serving.bench_scorers import bench_scorers
+
+    costs = bench_scorers(home)
+    if as_json:
+        print(json.dumps([asdict(cost) for cost in costs]))
+        return
+    table = Table("scorer", "pairs", "CPU ms", "p50 ms", "p99 ms", "largest difference")
+    for c in costs:
+        parity = "other trees" if c.parity is None else f"{c.parity:.1e}"
+        table.add_row(c.scorer, f"{c.pairs:.0f}", f"{c.cpu_ms:.2f}", f"{c.p50_ms:.2f}", f"{c.p99_ms:.2f}", parity)
     console.print(table)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -15,9 +15,10 @@ from monitoring.history import trailing
 from monitoring.policy import ANSWERS, WatchPolicy, choose_action
 from training.comparison import compared_versions, judge_on_last_week, summarise
 from training.judging import CHAMPION, PREVIOUS
-from training.lists import lists_served_to, read_lists
+from training.lists import answered_online, as_really_served, lists_served_to, read_lists
 from training.metrics import paired_bootstrap
 from training.mlflow_registry import MlflowRegistry
+from training.predictions import log_of, read_predictions
 from training.promotion import MODEL
 from training.recommender.evaluate import measure
 from training.recommender.states import USER_FEATURES
@@ -149,7 +150,7 @@ def realised_quality(ws: Workspace, as_of: datetime) -> dict[str, Any] | None:
     if bought.empty:
         return None
     earlier, users = data.purchases(week).to_pandas(), sorted(bought["user_id"].unique())
-    served = read_lists(ws.recommendations_path(week))
+    served = served_in(ws, week)
     first = read_lists(ws.recommendations_path(ws.weeks_done("score")[0]))
     figures = measure(lists_served_to(served, users), bought, earlier)
     frozen = measure(lists_served_to(first, users), bought, earlier)
@@ -160,6 +161,13 @@ def realised_quality(ws: Workspace, as_of: datetime) -> dict[str, Any] | None:
         **summarise(figures, seed=ws.settings.seed),
         "frozen_lists": summarise(frozen, seed=ws.settings.seed),
     }
+
+
+def served_in(ws: Workspace, week: datetime) -> pd.DataFrame:
+    """What customers were shown in a week: what the service answered, by its log, and the batch's lists for all others."""
+    begins, ends = (moment.replace(tzinfo=UTC) for moment in (week, week + WEEK))
+    online = answered_online(read_predictions(log_of(ws.home), begins, until=ends))
+    return as_really_served(read_lists(ws.recommendations_path(week)), online)
 
 
 def _release_evidence(ws: Workspace, registry: MlflowRegistry, as_of: datetime) -> dict[str, Evidence]:
@@ -219,7 +227,7 @@ def _observe(ws: Workspace, week: datetime) -> pd.DataFrame | None:
     features = data.store.historical("user_id", users, week).set_index("user_id")[list(WATCHED)]
     if not ws.recommendations_path(week).exists():
         return features.reset_index(drop=True)
-    shown = lists_served_to(read_lists(ws.recommendations_path(week)), users).query("scope == 'all' and rank <= 10")
+    shown = lists_served_to(served_in(ws, week), users).query("scope == 'all' and rank <= 10")
     items = data.store.historical("item_id", data.store.keys("item_features", week), week).set_index("item_id")
     popularity = shown["item_id"].map(items["item_purchases_4w"].rank(pct=True)).fillna(0.0)
     return features.join(popularity.groupby(shown["user_id"]).mean().rename(PREDICTION)).reset_index(drop=True)

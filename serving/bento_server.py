@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from ingest.errors import PlatformError, RegistryError, SettingsError
 from serving.canary import CanaryPolicy
@@ -23,6 +25,7 @@ from serving.ramp import Ramp
 from training.workspace import Workspace
 
 SERVICE = "serving.bento_service:RecommenderService"
+SERVING_LOG = "serving.log"
 START_TIMEOUT_S = 120.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -38,11 +41,17 @@ class Server:
 
 @contextmanager
 def bento_server(
-    ws: Workspace, port: int, *, host: str = "127.0.0.1", policy: CanaryPolicy | None = None
+    ws: Workspace,
+    port: int,
+    *,
+    host: str = "127.0.0.1",
+    policy: CanaryPolicy | None = None,
+    added: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Server]:
     """Start the service with its release controller and wait until it is ready; on the way out both are stopped.
 
     Raises PlatformError when its port is taken, nothing was ever promoted, or it ends or stays silent instead of becoming ready.
+    `added` are variables of the service's environment.
     """
     require_free_ports({"service": port}, host)
     require_keys_beyond_loopback(host)
@@ -75,8 +84,9 @@ def bento_server(
         "BENTOML_HOME": str(figures.parent),
         "PROMETHEUS_MULTIPROC_DIR": str(figures),
         "PROMETHEUS_MULTIPROCESS_DIR": str(figures),  # or Feast makes another
+        **added,
     }
-    log_path = home / "serving.log"
+    log_path = home / SERVING_LOG
     with running_controller(ws, policy or CanaryPolicy()), log_path.open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=root)
         try:
@@ -98,6 +108,11 @@ def running_controller(ws: Workspace, policy: CanaryPolicy) -> Iterator[None]:
     Raises RegistryError when there is nothing to release: no version was ever promoted, or none can be loaded.
     """
     controller, over = Controller(ws, Ramp(ws, policy)), threading.Event()
+    say = logging.FileHandler(ws.home / SERVING_LOG)
+    say.setFormatter(logging.Formatter("%(asctime)s [%(levelname)s] [controller] %(message)s"))
+    logger = logging.getLogger("recommender.controller")
+    logger.addHandler(say)
+    logger.propagate = False
     if controller.look() is None:
         raise RegistryError(f"No version in {ws.home} has been promoted yet; replay more weeks, or see `mlops status`.")
     thread = threading.Thread(target=controller.run, args=(over,), name="release-controller", daemon=True)
@@ -107,6 +122,8 @@ def running_controller(ws: Workspace, policy: CanaryPolicy) -> Iterator[None]:
     finally:
         over.set()
         thread.join(timeout=10)
+        logger.removeHandler(say)
+        say.close()
 
 
 def free_port() -> int:

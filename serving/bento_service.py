@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import warnings
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import bentoml
-from bentoml.exceptions import NotFound
-from pydantic import Field
-from pydantic_core import to_json
+from bentoml.exceptions import BentoMLException, NotFound
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic.warnings import PydanticDeprecationWarning
+from pydantic_core import PydanticCustomError, to_json
 from starlette.responses import Response
 
 from feature_repo.feast_store import FeastStore
@@ -20,6 +22,7 @@ from serving.explain import explanation
 from serving.feature_reader import FeatureReader, UserFeatures
 from serving.follower import Follower
 from serving.guard import Guard, limits_from_environment
+from serving.openapi import page
 from serving.prediction_log import PredictionLog
 from serving.recommender import Asked, Question, Recommender, decide
 from serving.release import ServingFolder
@@ -29,13 +32,30 @@ from serving.worker_metrics import WorkerMetrics
 from training.settings import settings_from_environment
 from training.workspace import Workspace
 
-UserId = Annotated[str, Field(max_length=128)] | Annotated[int, Field(ge=0, lt=2**63)]
+# BentoML's code, not ours: warned of at each start, with the paths of this machine.
+warnings.filterwarnings("ignore", category=PydanticDeprecationWarning, module="_bentoml")
+
+
+def _number(value: Any) -> Any:
+    """Refuse what pydantic takes for a number and JSON does not: true, "3", and 150 digits in quotes; 3.0 is the integer 3."""
+    if isinstance(value, bool | str):
+        raise PydanticCustomError("number_type", "Input should be a number")
+    return value
+
+
+UserId = Annotated[str, Field(max_length=128)] | Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_number)]
 Anybody = Annotated[UserId | None, Field(description="The customer; null or unknown gets the default list.")]
-HowMany = Annotated[int, Field(ge=1, le=100, description="How many items.")]
+HowMany = Annotated[int, Field(ge=1, le=100, description="How many items."), BeforeValidator(_number)]
 Which = Annotated[Literal["all", "new"], Field(description="All items, or only what was never bought.")]
 
-# BentoML logs a bad request with a stack trace, that is, with paths; what the asker did wrong is in the answer.
-logging.getLogger("bentoml._internal.server.http_app").setLevel(logging.CRITICAL)
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """BentoML logs a bad request with a stack trace; what the asker did wrong is in the answer, and for them alone."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, ValidationError | BentoMLException)
+
+
+logging.getLogger("bentoml._internal.server.http_app").addFilter(_is_news)
 
 
 @bentoml.service(
@@ -138,7 +158,16 @@ def _question(user_id: str | int | None, k: int, scope: str, endpoint: str = "re
 
 def _json(answer: dict[str, Any]) -> Any:
     """The answer as it goes out. BentoML would make the answer type's JSON schema anew for each response, .3 ms."""
-    return Response(to_json(answer), media_type="application/json")
+    return Response(to_json(answer, inf_nan_mode="null"), media_type="application/json")
 
 
-RecommenderService.add_asgi_middleware(Guard, limits=limits_from_environment(os.environ))  # type: ignore[attr-defined]
+for _api in RecommenderService.apis.values():  # type: ignore[attr-defined]
+    # Who writes userid would else get the list of nobody, and never know.
+    _api.input_spec.model_config["extra"] = "forbid"
+    _api.input_spec.model_rebuild(force=True)
+LIMITS = limits_from_environment(os.environ)
+PAGE = page(
+    {api.route: (api.doc or "", api.input_spec.model_json_schema()) for api in RecommenderService.apis.values()},  # type: ignore[attr-defined]
+    security=[{"bearer": []}] if LIMITS.api_keys else [],
+)
+RecommenderService.add_asgi_middleware(Guard, limits=LIMITS, page=PAGE)  # type: ignore[attr-defined]

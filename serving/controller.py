@@ -10,16 +10,18 @@ import os
 import shutil
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from ingest.errors import ArtefactError, PlatformError, RegistryError
 from ingest.whole_files import write_whole
 from serving.release import Artefact, Refusal, Release, ServingFolder, Traffic
 from serving.slots import file_sha256, load_item_index, load_model
-from training.artefact import FILES
+from training.artefact import FILES, sha256_of
 from training.carry_out import carry_out
 from training.mlflow_registry import MlflowRegistry
 from training.promotion import MODEL, Aliases, aliases_after
@@ -44,9 +46,11 @@ class Controller:
     ramp: Callable[[Aliases], Traffic] = lambda _: Traffic()
     clock: Callable[[], float] = time.monotonic
     _registry: MlflowRegistry | None = None
+    _registry_silent: bool = False
     _registry_silent_until: float = 0.0
     _refused: dict[str, tuple[float, Refusal]] = field(default_factory=dict)
     _verified: dict[str, Artefact] = field(default_factory=dict)
+    _index_wanted: str = ""
 
     @property
     def folder(self) -> ServingFolder:
@@ -89,6 +93,9 @@ class Controller:
         if decided.champion and not live.champion:
             log.error("the registry names no champion; going by the decision log")
             return decided, "decision log"
+        if self._registry_silent:
+            log.warning("the registry answers again")
+        self._registry_silent = False
         return live, "registry"
 
     def _reconcile(self) -> None:
@@ -100,7 +107,9 @@ class Controller:
                 self._leave_alone(error)
 
     def _leave_alone(self, error: RegistryError) -> None:
-        log.error("going by the decision log: %s", error)
+        if not self._registry_silent:
+            log.error("going by the decision log: %s", error)
+        self._registry_silent = True
         self._registry, self._registry_silent_until = None, self.clock() + AGAIN_S
 
     def _compose(self, wanted: Aliases, follows: Follows, held: Release | None) -> Release | None:
@@ -119,7 +128,7 @@ class Controller:
             index=index,
             traffic=self.ramp(wanted) if challenger else Traffic(),
             follows=follows,
-            refusals=tuple(refusal for _, refusal in self._refused.values()),
+            refusals=self._refusals_of(wanted),
         )
 
     def _artefact(self, version: str | None) -> Artefact | None:
@@ -141,6 +150,7 @@ class Controller:
         if not weeks:
             return held.index if held else None
         name = self.ws.require_part(weeks[-1], "features")["features_as_of"][:10]
+        self._index_wanted = f"index {name}"
         if held is not None and held.index.name == name:
             return held.index
 
@@ -149,10 +159,15 @@ class Controller:
             if not path.exists():
                 raise ArtefactError(f"There is no item index at {path}; run that week again.")
             artefact = Artefact(name, str(path), file_sha256(path))
-            load_item_index(artefact)
+            try:
+                load_item_index(artefact)
+            except (zipfile.BadZipFile, EOFError) as error:  # NumPy lets them through
+                raise ArtefactError(f"{path} is damaged ({error}). Rebuild it by running the week again.") from error
             return artefact
 
-        return self._unless_refused(f"index {name}", f"item index {name}", verified) or (held.index if held else None)
+        return self._unless_refused(self._index_wanted, f"item index {name}", verified) or (
+            held.index if held else None
+        )
 
     def _unless_refused(self, name: str, subject: str, verified: Callable[[], Artefact]) -> Artefact | None:
         """What `verified` returns; what it raises is recorded once, and looked at again after a while."""
@@ -187,10 +202,16 @@ class Controller:
             )
             self.ws.decisions.record(decision)
 
+    def _refusals_of(self, wanted: Aliases) -> tuple[Refusal, ...]:
+        """What is refused of that which should be live: a version that was taken back is nobody's worry any more."""
+        versions = {wanted.champion, wanted.challenger, wanted.previous}
+        found = [refusal for _, refusal in self._refused.values()]
+        return tuple(r for r in found if r.name in versions or r.name == self._index_wanted)
+
     def _fetched(self, version: str) -> Artefact:
         """The version's files on this disk, fetched from the registry if they are not there yet."""
         place, record = self.folder.models / version, self.folder.models / f"{version}.sha256"
-        if not (place.exists() and record.exists()):
+        if not _is_whole(place, record):
             registry = self._registry or MlflowRegistry(self.ws.settings)
             contents, sha256 = registry.files(version), registry.version(version).tags["sha256"]
             coming = place.with_name(f"{version}.{os.getpid()}.coming")
@@ -211,3 +232,11 @@ class Controller:
             shutil.rmtree(folder, ignore_errors=True)
             (self.folder.models / f"{folder.name}.sha256").unlink(missing_ok=True)
             self._verified.pop(folder.name, None)
+
+
+def _is_whole(place: Path, record: Path) -> bool:
+    """Whether the copy on this disk is what was fetched; one that is not is fetched again."""
+    try:
+        return sha256_of({name: (place / file).read_bytes() for name, file in FILES.items()}) == record.read_text()
+    except OSError:
+        return False

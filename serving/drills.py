@@ -10,10 +10,11 @@ import json
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ingest.errors import SettingsError
@@ -130,15 +131,18 @@ def questions(ws: Workspace, count: int = 2_000) -> list[Question]:
 
 
 @contextmanager
-def stage(ws: Workspace, *, policy: CanaryPolicy = QUICK, seconds: float = LONGEST_S) -> Iterator[Stage]:
-    """The service of a workspace, under load from before the harm until the drill has seen enough."""
+def stage(ws: Workspace, added: Mapping[str, str] = MappingProxyType({})) -> Iterator[Stage]:
+    """The service of a workspace, under load from before the harm until the drill has seen enough.
+
+    `added` are variables of the service's environment.
+    """
     import time
 
     port = free_port()
     client = Client(f"http://127.0.0.1:{port}", keep_bodies=True)
     with (
-        bento_server(ws, port, policy=policy) as server,
-        running_load(client, OpenLoop(RATE, seconds), questions(ws)) as load,
+        bento_server(ws, port, policy=QUICK, added=added) as server,
+        running_load(client, OpenLoop(RATE, LONGEST_S), questions(ws)) as load,
     ):
         time.sleep(WARM_S)
         yield Stage(ws, server, load, client.url)

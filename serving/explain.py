@@ -71,7 +71,7 @@ def _asked_about(answer: Answer, index: ItemIndex, item_id: str) -> dict[str, An
     if item_id in answer.ranked.item_ids:
         return {**found, "why": f"on the list, at rank {answer.ranked.item_ids.index(item_id) + 1}"}
     if found["score"] is None:
-        return {"why": "no source proposed it to this customer", **found}
+        return {**found, "why": "no source proposed it to this customer"} if answer.prepared else found
     if question.scope == "new" and found["features"].get("own_orders"):
         return {**found, "why": "filtered out: the customer bought it before, and the list is of new items"}
     above = int((answer.ranked.candidate_scores > found["score"]).sum())

@@ -48,9 +48,6 @@ class ReaderLimits:
     open_s: float = 1.0
     """How long it is left alone before one request tries again."""
 
-    threads: int = 4
-    """That may hang in the store at once."""
-
 
 @dataclass(frozen=True, slots=True)
 class UserFeatures:
@@ -61,13 +58,15 @@ class UserFeatures:
 
 
 class FeatureReader:
-    """Reads from the store in threads of its own; remembers what it read last; lets a store that fails recover."""
+    """Reads from the store in a thread of its own; remembers what it read last; lets a store that fails recover."""
 
     def __init__(
         self, store: OnlineRows, limits: ReaderLimits | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._store, self._limits, self._clock = store, limits or ReaderLimits(), clock
-        self._threads = ThreadPoolExecutor(self._limits.threads, thread_name_prefix="features")
+        # One, because Python holds its lock while it waits for a connection that another thread hangs in: two would stop
+        # the whole worker for as long as SQLite waits. Whoever queues behind a read that hangs goes by the deadline.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="features")
         self._remembered: OrderedDict[str, tuple[float, OnlineRow | None]] = OrderedDict()
         self._failures, self._closed_until, self._trying = 0, 0.0, False
 
@@ -85,7 +84,7 @@ class FeatureReader:
         if self._left_alone():
             return None
         self._trying = self._failures >= self._limits.failures_to_open
-        reading = asyncio.get_running_loop().run_in_executor(self._threads, self._store.online_rows, user_ids)
+        reading = asyncio.get_running_loop().run_in_executor(self._thread, self._store.online_rows, user_ids)
         try:
             rows = await asyncio.wait_for(reading, self._limits.deadline_s)
         except (TimeoutError, FeatureError):
@@ -114,4 +113,4 @@ class FeatureReader:
             self._remembered.popitem(last=False)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)

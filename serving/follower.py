@@ -12,6 +12,8 @@ from serving.release import Release, ServingFolder, Traffic
 from serving.slots import Slots, take_over
 
 LOOK_EVERY_S = 0.1
+#: A release that was refused is looked at again after this long: a busy machine, or somebody who mends it, may change that.
+AGAIN_S = 5.0
 #: A canary that nobody watches is no canary: when the controller is silent for so long, the champion answers everybody.
 SILENT_S = 15.0
 
@@ -24,6 +26,7 @@ class Follower:
     def __init__(self, folder: ServingFolder, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder, self._clock = folder, clock
         self._file_seen: tuple[int, int] | None = None
+        self._again_at = float("inf")
         self._beat_seen, self._beat_at = 0, clock()
         self._release: Release | None = None
         self._slots: Slots | None = None
@@ -64,8 +67,8 @@ class Follower:
         """Take over a release that was written since; one that cannot be taken over leaves everything as it is."""
         self._listen()
         file = _identity(self._folder)
-        if file is not None and file != self._file_seen:
-            self._file_seen = file
+        if file is not None and (file != self._file_seen or self._clock() >= self._again_at):
+            self._file_seen, self._again_at = file, float("inf")
             self._take_over()
         self._mind_the_canary()
 
@@ -77,6 +80,7 @@ class Follower:
             slots = take_over(release, self._slots)
         except PlatformError as error:
             log.error("release refused: %s", error)
+            self._again_at = self._clock() + AGAIN_S
             return
         self._release, self._slots = release, slots
 

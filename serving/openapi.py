@@ -1,47 +1,186 @@
-"""What BentoML's OpenAPI page leaves out: the answers of the guard, the errors as they look, and the keys."""
+"""The OpenAPI page: every path, what it takes, and every answer that it gives.
+
+BentoML's own page forgets the integer and the null of a customer's id, calls each answer `object`, and knows neither the guard
+nor the errors as they look. The models below describe what `serving.recommender` and `serving.explain` build, for readers
+and for tests: an answer goes out unchecked, for that would take longer than ranking.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
-ERROR = {
-    "type": "object",
-    "properties": {
-        "error": {"type": "string", "description": "What is wrong, and what to do."},
-        "detail": {"type": "array", "items": {"type": "object"}, "description": "Each field that does not fit."},
-    },
-    "required": ["error"],
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
+
+Slot = Literal["champion", "challenger", "previous"]
+Rung = Literal["fresh", "stale_features", "no_features", "popular_items"]
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class _Described(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Item(_Described):
+    """An item and its place on the list."""
+
+    rank: int = Field(ge=1, le=100)
+    item_id: str
+    score: float = Field(description="Higher is better; comparable within one list only.")
+
+
+class Recommendation(_Described):
+    """A list for one customer, and how it came about."""
+
+    request_id: str = Field(description="Under which the answer stands in the prediction log.")
+    user_id: str | None
+    known: bool = Field(description="Whether the feature store has this customer.")
+    list: Literal["all", "new"]
+    items: tuple[Item, ...] = Field(max_length=100, description="Best first; fewer than k where the catalogue ends.")
+    model_version: str | None = Field(description="Null: no model answered, and these are popular items.")
+    slot: Slot | None
+    features: Rung = Field(description="How fresh what was known of the customer is.")
+    features_as_of: Day | None
+    index_as_of: Day
+
+
+class Recommendations(_Described):
+    """The lists, in the order in which they were asked for."""
+
+    answers: tuple[Recommendation, ...] = Field(min_length=1, max_length=100)
+
+
+class Features(_Described):
+    """What was known of the customer."""
+
+    rung: Rung
+    known: bool
+    as_of: Day | None
+    days_older_than_index: int | None
+    values: dict[str, float | None]
+    items_in_history: int
+
+
+class Source(_Described):
+    """Who proposed an item; `place` is null for a source that does not rank."""
+
+    source: str
+    place: int | None
+
+
+class Explained(_Described):
+    """An item with its score, its sources, and what the model saw; `why` says what became of it, or why it has no score."""
+
+    item_id: str
+    score: float | None
+    sources: tuple[Source, ...]
+    features: dict[str, float] = Field(default_factory=dict)
+    why: str = ""
+
+
+class Explanation(_Described):
+    """One request step by step."""
+
+    answer: Recommendation
+    features: Features
+    candidates: dict[str, int] = Field(description="How many candidates each source speaks for.")
+    items: tuple[Explained, ...]
+    asked_about: Explained | None
+    steps_ms: dict[str, float]
+
+
+class Wrong(_Described):
+    """A field that does not fit."""
+
+    field: str
+    message: str
+
+
+class Error(_Described):
+    """What is wrong, and what to do."""
+
+    error: str
+    detail: tuple[Wrong, ...] = Field(default=(), description="Each field that does not fit.")
+
+
+ANSWERS: Mapping[str, type[_Described]] = {
+    "/recommend": Recommendation,
+    "/recommend_batch": Recommendations,
+    "/explain": Explanation,
 }
+MODELS: Sequence[type[_Described]] = (*ANSWERS.values(), Error)
+LOCKED = {"401": "The key is missing, or not one for this path."}
+BUSY = {"429": "Too many requests; see Retry-After."}
 STATUSES = {
     "400": "The body does not fit the schema; `detail` names each field.",
-    "401": "The key is missing or unknown.",
-    "404": "Such an item is not in the catalogue.",
+    **LOCKED,
     "413": "The body is too large.",
     "415": "The body is not JSON.",
-    "429": "Too many requests; see Retry-After.",
+    **BUSY,
+    "503": "Nothing is released yet.",
+    "504": "It took, or the body took, more than a second.",
+}
+UNKNOWN_ITEM = {"404": "Such an item is not in the catalogue."}
+PROBES: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "/livez": ("The process lives.", {}),
+    "/readyz": ("It has a release to answer with.", {"503": "Nothing is released yet."}),
+    "/healthz": ("Another name of /livez.", {}),
 }
 
 
-def as_it_is(page: Mapping[str, Any]) -> dict[str, Any]:
-    """BentoML's page with our errors, without the statuses that are never sent, and with the security scheme."""
-    paths = {
-        path: {verb: _mended(verb, operation) for verb, operation in item.items()}
-        for path, item in page["paths"].items()
-    }
-    schemas = {**page["components"]["schemas"], "Error": ERROR}
-    keys = {"bearer": {"type": "http", "scheme": "bearer"}}
+def page(
+    endpoints: Mapping[str, tuple[str, Mapping[str, Any]]], *, security: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The page for these paths, each with its description and the JSON schema of its body.
+
+    `security` is what OpenAPI calls so: empty where anybody may ask.
+    """
+    described: list[tuple[type[BaseModel], Literal["validation"]]] = [(model, "validation") for model in MODELS]
+    _, models = models_json_schema(described, ref_template="#/components/schemas/{model}")
+    locked, text = {**LOCKED, **BUSY}, ("text/plain", {"type": "string"})
+    probes = {path: {"get": {**_read(*said, *text), "security": []}} for path, said in PROBES.items()}
     return {
-        **page,
-        "paths": paths,
-        "components": {**page["components"], "schemas": schemas, "securitySchemes": keys},
-        "security": [{"bearer": []}, {}],
+        "openapi": "3.1.0",
+        "info": {"title": "recommender", "version": "1", "description": "What each customer may want next."},
+        "paths": {
+            **probes,
+            "/metrics": {"get": _read("Figures for Prometheus.", locked, *text)},
+            "/docs.json": {"get": _read("This page.", locked, "application/json", {"type": "object"})},
+            **{path: {"post": _ask(path, *endpoint)} for path, endpoint in endpoints.items()},
+        },
+        "components": {
+            "schemas": models["$defs"],
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": list(security),
     }
 
 
-def _mended(verb: str, operation: Any) -> Any:
-    if verb != "post":
-        return operation
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    errors = {status: {"description": text, "content": content} for status, text in STATUSES.items()}
-    return {**operation, "responses": {"200": operation["responses"]["200"], **errors}}
+def _ask(path: str, description: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    statuses = STATUSES | UNKNOWN_ITEM if path == "/explain" else STATUSES
+    return {
+        "operationId": path.strip("/"),
+        "description": description,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": {
+            "200": _answer("An answer.", "application/json", _ref(ANSWERS[path].__name__)),
+            **_errors(statuses),
+        },
+    }
+
+
+def _read(description: str, statuses: Mapping[str, str], kind: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"description": description, "responses": {"200": _answer("It is so.", kind, schema), **_errors(statuses)}}
+
+
+def _errors(statuses: Mapping[str, str]) -> dict[str, Any]:
+    return {status: _answer(text, "application/json", _ref("Error")) for status, text in statuses.items()}
+
+
+def _answer(description: str, kind: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {kind: {"schema": schema}}}
+
+
+def _ref(model: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model}"}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ingest.whole_files import write_json
 from serving.canary import CanaryOutcome, CanaryPolicy, CanaryState, begin, step
@@ -55,10 +56,9 @@ class Ramp:
     def _state(self, version: str, champion: str) -> CanaryState:
         """The state on the disk if it is of this canary, else a new one."""
         path, opened_at = ServingFolder(self.ws.home).canary, self._opened_at(version)
-        if path.exists():
-            known = CanaryState.from_dict(json.loads(path.read_text(encoding="utf-8")))
-            if (known.version, known.champion_version) == (version, champion) and known.began_at >= opened_at:
-                return known
+        known = _read_state(path) if path.exists() else None
+        if known and (known.version, known.champion_version) == (version, champion) and known.began_at >= opened_at:
+            return known
         self._counter = None
         return begin(version, champion, self.policy, now_s=self.monotonic(), at=self.now().isoformat())
 
@@ -80,6 +80,15 @@ class Ramp:
         else:
             reason = f"canary aborted at {state.share:.0%}: {outcome.reason}"
             roll_back(self.ws, at, to=state.champion_version, reason=reason, actor="policy", evidence=evidence)
+
+
+def _read_state(path: Path) -> CanaryState | None:
+    """The state in the file; None for one that somebody else wrote: a canary that begins again does the least harm."""
+    try:
+        return CanaryState.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        log.error("%s is no canary's state (%r); the canary begins again", path, error)
+        return None
 
 
 def _evidence(outcome: CanaryOutcome) -> tuple[Evidence, ...]:

@@ -127,6 +127,7 @@ class Recommender:
         while self._waiting:
             self._in_work, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
             await self._answer_some(self._in_work)
+        self._work = None  # not in `_ended`, which runs later: whoever asks before it does would wait for nobody
 
     async def _answer_some(self, waiting: Sequence[_Waiting]) -> None:
         began = time.perf_counter()
@@ -148,13 +149,16 @@ class Recommender:
         """Ask the challenger the same once the answers are out; one batch at a time, those in between are let go."""
         await asyncio.sleep(0.001)
         began = time.perf_counter()
-        for answer in decide(slots, [replace(a, route=Route("challenger", "shadow")) for a in asked]):
-            self._record(answer, time.perf_counter() - began)
-        self._shadow = None
+        try:
+            for answer in decide(slots, [replace(a, route=Route("challenger", "shadow")) for a in asked]):
+                self._record(answer, time.perf_counter() - began)
+        finally:
+            self._shadow = None
 
     def _ended(self, work: asyncio.Task[None]) -> None:
         """Nobody is left waiting, not even when the work ends with an error that nobody foresaw."""
-        self._work = None
+        if self._work is work:
+            self._work = None
         if work.cancelled() or (error := work.exception()) is None:
             return
         left, self._waiting = [*self._in_work, *self._waiting], []

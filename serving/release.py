@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from ingest.errors import ArtefactError
 from ingest.whole_files import write_json
+from training.predictions import log_of
 
 SlotName = Literal["champion", "challenger", "previous"]
 SLOTS: tuple[SlotName, ...] = ("champion", "challenger", "previous")
@@ -103,7 +104,7 @@ class ServingFolder:
 
     @property
     def predictions(self) -> Path:
-        return self.root / "predictions"
+        return log_of(self.root.parent)
 
     @property
     def outcomes(self) -> Path:
@@ -113,12 +114,16 @@ class ServingFolder:
     def read_release(self) -> Release | None:
         """The release that was written last, None before the first.
 
-        Raises ArtefactError when the file holds none: it is written whole, so somebody else wrote it.
+        Raises ArtefactError when it cannot be read, or holds none: it is written whole, so somebody else wrote it.
         """
-        if not self.release.exists():
-            return None
         try:
             return Release.from_dict(json.loads(self.release.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ArtefactError(
+                f"{self.release} cannot be read: {error}. Mend the disk or the folder's rights."
+            ) from error
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(
                 f"{self.release} is not a release ({error!r}). Delete it: the controller writes it anew from the registry."

@@ -12,6 +12,7 @@ import numpy as np
 import xgboost
 
 from ingest.errors import ArtefactError
+from serving.onnx_trees import in_onnx
 from serving.release import SLOTS, Artefact, Release, SlotName, Traffic
 from training.artefact import FILES, Contents, Golden, sha256_of, unpack
 from training.recommender.index import FloatArray, ItemIndex, load_index
@@ -61,7 +62,7 @@ def load_model(artefact: Artefact, *, slow_ms: float = SLOW_MS) -> Model:
             f"Version {artefact.name} was altered: its files have sha256 {found[:12]}…, its record says {artefact.sha256[:12]}…."
         )
     try:
-        ranker, golden = unpack(contents), Golden.from_json(contents["golden"])
+        ranker, golden = in_onnx(unpack(contents)), Golden.from_json(contents["golden"])
         objection = golden.objection(ranker)
     except (xgboost.core.XGBoostError, ValueError) as error:
         raise ArtefactError(f"Version {artefact.name} cannot be loaded: {error}") from error
@@ -84,8 +85,8 @@ def load_item_index(artefact: Artefact) -> ItemIndex:
     if found != artefact.sha256:
         raise ArtefactError(f"The item index {artefact.path} was altered after it was released.")
     index = load_index(Path(artefact.path))
-    # Both are computed at first use: the first customer would wait for them.
-    _ = index.number_of, index.shared_candidates, index.popularity_rank
+    # These are computed at first use: the first customer would wait for them.
+    _ = index.number_of, index.shared_candidates, index.popularity_rank, index.similarities, index.peers_demand
     return index
 
 

@@ -12,7 +12,8 @@ os.environ.update(
 
 #: Stories that several files read are told once, to one worker; every other file is a group of its own.
 TOLD_ONCE = {
-    "test_demo.py": "demo", "test_serving.py": "demo", "test_up.py": "demo",
+    "test_demo.py": "demo", "test_serving.py": "demo", "test_api_contract.py": "demo", "test_drills.py": "demo",
+    "test_up.py": "demo",
     "test_full_disk.py": "two weeks", "test_killed.py": "two weeks",
 }  # fmt: skip
 

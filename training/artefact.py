@@ -56,9 +56,12 @@ class Golden:
         try:
             found = json.loads(text)
             pairs, scores = (np.array(found[name], np.float32) for name in ("pairs", "scores"))
-            return cls(tuple(found["names"]), pairs, scores)
+            names = tuple(found["names"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"its golden request cannot be read: {error!r}") from error
+        if pairs.ndim != 2 or not len(pairs) or scores.shape != (len(pairs), 2):
+            raise ValueError("its golden request does not hold pairs with a score for each list")
+        return cls(names, pairs, scores)
 
     def objection(self, ranker: Ranker) -> str | None:
         """Why a loaded ranker may not answer: it reads other features, or scores the golden pairs differently."""

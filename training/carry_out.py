@@ -26,9 +26,15 @@ def carry_out_or_owe(ws: Workspace) -> bool:
 
     For what cannot wait: a rollback. Serving goes by the decisions while the registry is silent or the mark stands.
     """
-    write_whole(ws.unreconciled, lambda temporary: temporary.write_text("see decisions.jsonl\n"))
+    owe(ws)
     try:
         carry_out(ws)
     except RegistryError:
+        owe(ws)  # a rival that read the decisions before this one may have taken the mark away
         return False
     return True
+
+
+def owe(ws: Workspace) -> None:
+    """Leave the mark that the aliases have to be moved; before a record, so that no kill comes between the two."""
+    write_whole(ws.unreconciled, lambda temporary: temporary.write_text("see decisions.jsonl\n"))

@@ -50,3 +50,23 @@ def lists_served_to(lists: pd.DataFrame, users: Sequence[str]) -> pd.DataFrame:
     default = lists[lists["user_id"].isna()].drop(columns="user_id")
     shown = pd.concat([own, default.merge(pd.DataFrame({"user_id": strangers}), how="cross")], ignore_index=True)
     return shown.rename(columns={"list": "scope"})[["user_id", "scope", "rank", "item_id", "score"]]
+
+
+def answered_online(predictions: pa.Table) -> pd.DataFrame:
+    """The last list of each kind that each customer got from the service, with the columns of SCHEMA.
+
+    Shadow answers, which nobody saw, and those to customers without a name are left out.
+    """
+    frame = predictions.to_pandas()
+    seen = frame[(frame["slice"] != "shadow") & frame["user_id"].notna()]
+    last = seen.drop_duplicates(["user_id", "list"], keep="last")
+    rows = last[["user_id", "list", "item_ids", "scores", "model_version"]].explode(["item_ids", "scores"])
+    rows = rows.rename(columns={"item_ids": "item_id", "scores": "score"}).dropna(subset=["item_id"])
+    return rows.assign(rank=rows.groupby(["user_id", "list"]).cumcount() + 1)[SCHEMA.names]
+
+
+def as_really_served(batch: pd.DataFrame, online: pd.DataFrame) -> pd.DataFrame:
+    """The batch's lists, but what the service answered for customers whom it did answer."""
+    key = pd.MultiIndex.from_frame(batch[["user_id", "list"]])
+    replaced = key.isin(pd.MultiIndex.from_frame(online[["user_id", "list"]]))
+    return pd.concat([batch[~replaced], online], ignore_index=True) if len(online) else batch

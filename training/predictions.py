@@ -66,16 +66,23 @@ class Prediction(NamedTuple):
     worker: int
 
 
-def read_predictions(folder: Path, since: datetime | None = None) -> pa.Table:
-    """All rows with `at` not before `since`, sorted by `at`; a folder that nobody wrote to holds none.
+def log_of(home: Path) -> Path:
+    """Where a workspace keeps what its service answered."""
+    return home / "serving" / "predictions"
+
+
+def read_predictions(folder: Path, since: datetime | None = None, *, until: datetime | None = None) -> pa.Table:
+    """All rows with `at` from `since` on and before `until`, sorted by `at`; a folder that nobody wrote to holds none.
 
     Raises ArtefactError when a file cannot be read or has other columns.
     """
     hours: dict[str, list[pa.Table]] = {}
     for part in parts(folder, since):
-        hours.setdefault(part.hour, []).append(_read_part(part))
+        if until is None or part.hour <= hour_of(until):
+            hours.setdefault(part.hour, []).append(_read_part(part))
     # A row lies in the hour of its `at`, so sorting hour by hour sorts everything, with one hour twice in memory.
-    return pa.concat_tables([SCHEMA.empty_table(), *(_in_order(hours[hour], since) for hour in sorted(hours))])
+    rows = pa.concat_tables([SCHEMA.empty_table(), *(_in_order(hours[hour], since) for hour in sorted(hours))])
+    return rows if until is None else rows.filter(pc.field("at") < until)
 
 
 @dataclass(slots=True)

@@ -22,25 +22,30 @@ class Aliases:
 def aliases_after(decisions: Iterable[Decision]) -> Aliases:
     """Where the aliases belong once these decisions are carried out.
 
-    A promotion puts a version on top, a rollback takes off what lies above its target. What was rolled back is never
-    `previous` again, so a second rollback goes further back instead of returning to the bad release. A canary is the
-    challenger until a promotion or a rollback ends it. Because the record comes first and the aliases follow from it, a
-    process that dies between the two is repaired by carrying out again.
+    A promotion puts a version on top, a rollback takes off what lies above its target. A canary is the challenger until a
+    promotion or a rollback ends it. What was rolled back, on canary or live, is never `previous` again, so a second
+    rollback goes further back instead of returning to the bad release. Because the record comes first and the aliases
+    follow from it, a process that dies between the two is repaired by carrying out again.
     """
     live: list[str] = []
     challenger: str | None = None
     for decision in decisions:
         if not decision.model_version or decision.kind not in ("canary", "promotion", "rollback"):
             continue
-        challenger = decision.model_version if decision.kind == "canary" else None
         if decision.kind == "promotion":
             live = [v for v in live if v != decision.model_version] + [decision.model_version]
         if decision.kind == "rollback":
-            live = _down_to(live, decision.model_version)
+            live = _down_to(live, decision.model_version, ended=challenger)
+        challenger = decision.model_version if decision.kind == "canary" else None
+    champion = live[-1] if live else None
     return Aliases(
-        champion=live[-1] if live else None, challenger=challenger, previous=live[-2] if len(live) > 1 else None
+        champion=champion,
+        challenger=None if challenger == champion else challenger,
+        previous=live[-2] if len(live) > 1 else None,
     )
 
 
-def _down_to(live: list[str], target: str) -> list[str]:
-    return live[: live.index(target) + 1] if target in live else [target]
+def _down_to(live: list[str], target: str, *, ended: str | None) -> list[str]:
+    """What stays live; the canary that ended may be a version that was live before."""
+    kept = live[: live.index(target) + 1] if target in live else [target]
+    return [version for version in kept if version == target or version != ended]

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ingest.errors import RegistryError
-from training.carry_out import carry_out_or_owe
+from training.carry_out import carry_out_or_owe, owe
 from training.promotion import MODEL, aliases_after
 from training.vocabulary import Decision, Evidence
 from training.workspace import Workspace
@@ -36,7 +36,7 @@ def roll_back(
             f"Version {target} was never promoted: the gates have not let it through, and going back is no way around "
             f"them. Versions that were live: {', '.join(filter(None, promoted)) or 'none'}."
         )
-    left = live.challenger or live.champion
+    left = live.challenger if target == live.champion else live.champion
     decision = Decision(
         at=as_of.isoformat(),
         actor=actor,
@@ -48,6 +48,7 @@ def roll_back(
         model_version=target,
         previous_version=left,
     )
+    owe(ws)
     ws.decisions.record(decision)
     carry_out_or_owe(ws)
     return decision
@@ -79,7 +80,8 @@ def _settled_rollback(ws: Workspace, as_of: datetime) -> Decision:
     live = aliases_after(ws.decisions.read())
     if live.champion == questioned and live.previous:
         reason = f"{action['cause']}: {action['reason']}"
-        return roll_back(ws, as_of, to=None, reason=reason, actor=actor, evidence=evidence)
+        # Named, because the default would only end a canary, and the version in question is the champion.
+        return roll_back(ws, as_of, to=live.previous, reason=reason, actor=actor, evidence=evidence)
     held_because = (
         f"there is no version before {questioned} to go back to"
         if live.champion == questioned

@@ -81,15 +81,17 @@ def source_planes(states: UserStates, index: ItemIndex) -> dict[str, FloatArray]
     """Score every item for every customer by each pair source: customers x items."""
     recent = states.matrix(states.past("history_weight"), index.size)
     likeness = _shares(csr_array(recent @ index.peers))
-    peers = (likeness @ index.peers_bought).toarray()
+    # One product for several matrices side by side: what a product costs to call is half of what it costs for one customer.
+    covisited, ease, text = np.hsplit((recent @ index.similarities).toarray(), 3)
+    peers, found = np.hsplit((likeness @ index.peers_demand).toarray(), 2)
     return {
         "repeat": repeat_plane(states, index),
         "restock": _restock_plane(states, index, peers),
-        "covisited": (recent @ index.covisited).toarray(),
-        "ease": (recent @ index.ease).toarray(),
-        "text": (recent @ index.text).toarray(),
+        "covisited": covisited,
+        "ease": ease,
+        "text": text,
         "peers": peers,
-        "found": (likeness @ index.peers_found).toarray(),
+        "found": found,
     }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.linalg import lapack
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array, diags_array, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from ingest.errors import ArtefactError
@@ -75,6 +75,16 @@ class ItemIndex:
     def number_of(self) -> dict[str, int]:
         """Map an item id to its number; ids outside the live catalogue are missing."""
         return {item_id: number for number, item_id in enumerate(self.item_ids.tolist())}
+
+    @cached_property
+    def similarities(self) -> Matrix:
+        """The three similarities side by side: n x 3n."""
+        return csr_array(hstack([self.covisited, self.ease, self.text], format="csr"))
+
+    @cached_property
+    def peers_demand(self) -> Matrix:
+        """What peers bought and what they found, side by side: peers x 2n."""
+        return csr_array(hstack([self.peers_bought, self.peers_found], format="csr"))
 
     @cached_property
     def shared_candidates(self) -> dict[str, IntArray]:

@@ -1,0 +1,222 @@
+"""Measure the service under load, beside what else one could have put in its place: `mlops bench serving`."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.table import Table
+
+from ingest.errors import PlatformError
+from serving.bento_server import bento_server, free_port
+from serving.drills import copied, questions
+from serving.load import Client, ClosedLoop, OpenLoop, Question, Result, running_load
+from training.workspace import Workspace
+
+RATE, CONNECTIONS = 200.0, 8
+CLOSED_S, OPEN_S, WARM_S = 8.0, 30.0, 4.0
+READY_S = 90.0
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that is measured."""
+
+    name: str
+    url: str
+    pid: int
+
+    def family(self) -> list[psutil.Process]:
+        master = psutil.Process(self.pid)
+        return [master, *master.children(recursive=True)]
+
+    def cpu_s(self) -> float:
+        return sum(sum(p.cpu_times()[:2]) for p in self.family())
+
+    def rss_mb(self) -> float:
+        """The largest of its processes: one that grows does not hide behind the others."""
+        return max(p.memory_info().rss for p in self.family()) / 2**20
+
+
+def bench_serving(home: Path, *, rounds: int, soak: int, tell: Tell) -> dict[str, Any]:
+    """Closed and open loops on the service, on an empty BentoML endpoint and on plain Starlette, in turns; then a soak.
+
+    Each server has as many workers. Figures of the rounds are given as median and range, because the machine's other work
+    comes and goes. Raises PlatformError when a server does not come up.
+    """
+    with copied(home) as ws, ExitStack() as running:
+        asked = questions(ws)
+        tell("starting")
+        with bento_server(ws, (port := free_port())) as ours:
+            servers = [
+                Served("this service", f"http://127.0.0.1:{port}", ours.process.pid),
+                running.enter_context(_bentoml(ws, "serving.bench_services:EmptyService", "empty BentoML endpoint")),
+                running.enter_context(_starlette(ws, "the same behind Starlette")),
+            ]
+            for server in servers:
+                _load(server, ClosedLoop(CONNECTIONS, seconds=WARM_S), asked)
+            at_start = servers[0].rss_mb()
+            closed: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
+            opened: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
+            for turn in range(rounds):
+                for server in servers:
+                    tell(f"round {turn + 1} of {rounds}: {server.name}")
+                    closed[server.name].append(_measured(server, ClosedLoop(CONNECTIONS, seconds=CLOSED_S), asked))
+                    opened[server.name].append(_measured(server, OpenLoop(RATE, OPEN_S, seed=turn), asked))
+            soaked = _soak(servers[0], asked, soak, tell) if soak else {}
+    return {
+        "closed": {name: _spread(figures) for name, figures in closed.items()},
+        "open": {name: _spread(figures) for name, figures in opened.items()},
+        "rss_mb_at_start": round(at_start, 1),
+        **soaked,
+    }
+
+
+def _soak(server: Served, asked: Sequence[Question], requests: int, tell: Tell) -> dict[str, Any]:
+    """Many requests, with the memory at five moments: flat is what does not go on growing."""
+    rss = [server.rss_mb()]
+    failed = 0
+    for part in range(4):
+        tell(f"soak: {requests * part // 4:,} of {requests:,} requests")
+        result = _load(server, ClosedLoop(CONNECTIONS, requests=requests // 4), asked)
+        failed += result.lost + sum(n for status, n in result.by_class.items() if status != "2xx")
+        rss.append(server.rss_mb())
+    return {"soak_requests": requests, "soak_failed": failed, "soak_rss_mb": [round(mb, 1) for mb in rss]}
+
+
+def _measured(server: Served, loop: OpenLoop | ClosedLoop, asked: Sequence[Question]) -> dict[str, float]:
+    before = server.cpu_s()
+    result = _load(server, loop, asked)
+    failed = result.lost + sum(n for status, n in result.by_class.items() if status != "2xx")
+    return {
+        "rate": result.figures["rate"],
+        **result.latency,
+        "cpu_ms_per_request": (server.cpu_s() - before) / result.sent * 1000,
+        "failed": float(failed),
+        "generator_cpu_ms_per_request": result.cpu_seconds / result.sent * 1000,
+        "generator_lag_ms": result.max_send_lag_ms,
+    }
+
+
+def _load(server: Served, loop: OpenLoop | ClosedLoop, asked: Sequence[Question]) -> Result:
+    with running_load(Client(server.url), loop, asked) as load:
+        return load.result()
+
+
+def _spread(figures: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    def of(values: list[float]) -> dict[str, float]:
+        found = {"median": statistics.median(values), "low": min(values), "high": max(values)}
+        return {name: round(value, 3) for name, value in found.items()}
+
+    return {name: of([figure[name] for figure in figures]) for name in figures[0]}
+
+
+@contextmanager
+def _bentoml(ws: Workspace, service: str, name: str) -> Iterator[Served]:
+    port, root = free_port(), Path(__file__).parent.parent
+    command = [
+        "-m",
+        "bentoml",
+        "serve",
+        service,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--working-dir",
+        str(root),
+    ]
+    with _started(
+        command, {"BENTOML_HOME": str(ws.home / "bentoml-empty")}, f"http://127.0.0.1:{port}", name
+    ) as served:
+        yield served
+
+
+@contextmanager
+def _starlette(ws: Workspace, name: str) -> Iterator[Served]:
+    port = free_port()
+    command = [
+        "-m", "uvicorn", "serving.bench_services:starlette_app", "--factory", "--port", str(port), "--workers",
+        str(ws.settings.serving_workers), "--no-access-log", "--log-level", "warning",
+    ]  # fmt: skip
+    with _started(command, {"MLOPS_HOME": str(ws.home)}, f"http://127.0.0.1:{port}", name) as served:
+        yield served
+
+
+@contextmanager
+def _started(command: Sequence[str], added: Mapping[str, str], url: str, name: str) -> Iterator[Served]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "BENTOML_DO_NOT_TRACK": "True", **added}
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        env=environment,
+        cwd=Path(__file__).parent.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    served = Served(name, url, process.pid)
+    try:
+        _wait_until_it_answers(served)
+        yield served
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _wait_until_it_answers(served: Served) -> None:
+    request = urllib.request.Request(
+        f"{served.url}/recommend", b'{"user_id": "1", "k": 3}', {"Content-Type": "application/json"}
+    )
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(request, timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise PlatformError(f"{served.name} did not answer at {served.url} within {READY_S:.0f} s.")
+
+
+def as_tables(found: Mapping[str, Any]) -> list[Table]:
+    """What was measured, for a reader: the median of the rounds, and their range below it."""
+    tables = [
+        _table(f"As much as it can: {CONNECTIONS} connections that ask again at once", found["closed"]),
+        _table(f"{RATE:.0f} requests a second, at random moments, whatever the server does", found["open"]),
+    ]
+    if "soak_rss_mb" in found:
+        soak = Table("requests", "RSS of the largest process, MB", title="Memory")
+        parts = range(len(found["soak_rss_mb"]))
+        for part, rss in zip(parts, found["soak_rss_mb"], strict=True):
+            soak.add_row(f"{found['soak_requests'] * part // (len(parts) - 1):,}", f"{rss:,.0f}")
+        tables.append(soak)
+    return tables
+
+
+def _table(title: str, servers: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
+    columns = {
+        "rate": "answers/s", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "p99.9_ms": "p99.9 ms",
+        "cpu_ms_per_request": "CPU ms/request", "failed": "failed", "generator_lag_ms": "generator's lag ms",
+    }  # fmt: skip
+    table = Table("", *columns.values(), title=title)
+    for name, figures in servers.items():
+        cells = [
+            f"{figures[c]['median']:,.1f}\n[dim]{figures[c]['low']:,.1f}–{figures[c]['high']:,.1f}[/dim]"
+            for c in columns
+        ]
+        table.add_row(name, *cells)
+    return table

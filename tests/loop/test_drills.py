@@ -1,0 +1,23 @@
+"""Every incident, rehearsed under load by the command that users run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from serving.incidents import DRILLS
+from tests.loop.conftest import run_mlops
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", DRILLS)
+def test_customers_are_answered(demo: Path, name: str) -> None:
+    """No answer is a 5xx and none is lost (but for the gap while the whole service is dead), and the cause is dealt with."""
+    finished = run_mlops("drill", name, "--dir", demo, "--json")
+    assert finished.stdout, finished.stderr[-3000:]
+    [drilled] = json.loads(finished.stdout)
+    assert (drilled["failures"], finished.returncode) == ([], 0), drilled
+    assert drilled["requests"] > 1000
