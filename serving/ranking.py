@@ -7,7 +7,7 @@ cost a third less each than one. A customer's numbers do not depend on who else 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,7 +81,8 @@ def _ranked(listed: IntArray, values: FloatArray, candidate_scores: FloatArray, 
     return Ranked(index.item_ids[listed[there]].tolist(), values[there].tolist(), candidate_scores)
 
 
-def popular(index: ItemIndex, *, k: int) -> Ranked:
-    """What sells, for when nothing can be ranked: the last rung."""
-    best = np.argsort(index.popularity_rank)[:k]
+def popular(index: ItemIndex, *, k: int, but: Collection[str] = ()) -> Ranked:
+    """What sells, but for these items, for when nothing can be ranked: the last rung."""
+    best = np.argsort(index.popularity_rank)
+    best = best[~np.isin(index.item_ids[best], list(but))][:k] if len(but) else best[:k]
     return Ranked(index.item_ids[best].tolist(), (-index.popularity_rank[best]).tolist(), np.empty(0, np.float32))

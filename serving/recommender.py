@@ -27,7 +27,9 @@ STAND_INS: tuple[SlotName, ...] = ("champion", "previous")
 #: Who asked while others were answered are answered together, but not so many that the first waits for the last.
 TOGETHER = 16
 #: What a broken model raises, whatever library it lives in; an error of our own code would look the same, and is counted.
-MODEL_ERRORS = (ValueError, TypeError, KeyError, IndexError, ArithmeticError, RuntimeError, MemoryError, OSError)
+MODEL_ERRORS = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 
 ReadFeatures = Callable[[Sequence[str]], Awaitable[list[UserFeatures]]]
 
@@ -261,9 +263,11 @@ def _cut(ranked: Ranked, k: int) -> Ranked:
 
 
 def _popular(slots: Slots, asked: Asked) -> Answer:
+    row = asked.features.row
+    bought = row.values.get("history_item_ids", ()) if row and asked.question.scope == "new" else ()
     return Answer(
         asked=asked,
-        ranked=popular(slots.index, k=asked.question.k),
+        ranked=popular(slots.index, k=asked.question.k, but=bought),
         slot=None,
         model_version=None,
         rung="popular_items",
