@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ingest.errors import PlatformError
-from serving.bento_server import bento_server, require_free_ports
+from ingest.errors import PlatformError, SettingsError
+from serving.bento_server import bento_server, require_free_ports, require_keys_beyond_loopback
+from training.settings import build_settings
+from training.workspace import Workspace
 
 
 class _Ready(BaseHTTPRequestHandler):
@@ -53,3 +55,52 @@ def test_free_ports_are_left_free() -> None:
     """Looking takes nothing: the same ports can be asked for again at once."""
     for _ in range(2):
         require_free_ports({"service": 0, "mlflow": 0}, "127.0.0.1")
+
+
+KEYS = {"RECOMMENDER_API_KEYS": "a-shops-key-23a5e6f0c1", "RECOMMENDER_CONTROL_KEYS": "the-control-key-77b2d9e4"}
+
+
+@pytest.fixture
+def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"{name}_FILE", raising=False)
+
+
+@pytest.mark.usefixtures("no_keys")
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.0.2.7", "shop.example"])
+def test_beyond_loopback_keys_are_required(tmp_path: Path, host: str) -> None:
+    """Where others can reach it the service does not start without keys; the message names them, and the other way out."""
+    with pytest.raises(
+        SettingsError, match=r"RECOMMENDER_API_KEYS and RECOMMENDER_CONTROL_KEYS .*bind it to 127\.0\.0\.1"
+    ):
+        require_keys_beyond_loopback(host)
+
+
+@pytest.mark.usefixtures("no_keys")
+def test_nothing_is_started_without_keys(tmp_path: Path) -> None:
+    """Refused is refused before anything runs."""
+    ws = Workspace(build_settings(tmp_path))
+    with (
+        pytest.raises(SettingsError, match=r"would answer everybody who reaches 0\.0\.0\.0"),
+        bento_server(ws, 0, host="0.0.0.0"),
+    ):
+        pytest.fail("it was started for everybody")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_keys")
+def test_on_loopback_no_keys_are_needed() -> None:
+    """Whoever can reach it there has the files, too."""
+    for host in ("127.0.0.1", "localhost", "::1"):
+        require_keys_beyond_loopback(host)
+
+
+def test_with_keys_it_may_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys for both doors are enough; one door alone is refused."""
+    for name, key in KEYS.items():
+        monkeypatch.setenv(name, key)
+    require_keys_beyond_loopback("0.0.0.0")
+    monkeypatch.delenv("RECOMMENDER_CONTROL_KEYS")
+    with pytest.raises(SettingsError, match="RECOMMENDER_CONTROL_KEYS is not set"):
+        require_keys_beyond_loopback("0.0.0.0")
