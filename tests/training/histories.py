@@ -1,4 +1,4 @@
-"""Histories of one small registry, for tests of what is live: made once for a file, and begun anew for each test."""
+"""Histories of one small registry, for tests of what is live: made once, and begun anew for each test."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.training.versions import register
 from training.carry_out import carry_out
@@ -22,10 +24,12 @@ from training.workspace import Workspace
 MONDAY = datetime(2026, 3, 2)
 
 
-def with_versions(home: Path, count: int) -> Path:
-    """A workspace whose registry holds the versions 1 to `count`."""
-    registry = MlflowRegistry(build_settings(home))
-    assert [register(registry, str(n)).version for n in range(1, count + 1)] == [str(n) for n in range(1, count + 1)]
+def small_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose registry holds the versions 1 to 4; all files of a run share it, for it takes seconds to make."""
+    home = tmp_path_factory.getbasetemp() / "small-registry"
+    if not home.exists():
+        registry = MlflowRegistry(build_settings(home))
+        assert [register(registry, key).version for key in "abcd"] == ["1", "2", "3", "4"]
     return home
 
 

@@ -18,7 +18,7 @@ from tests.training.histories import (
     decide,
     kinds,
     silent_registry,
-    with_versions,
+    small_registry,
 )
 from training.canary_decision import open_canary, promote_canary
 from training.candidate import fit_and_register
@@ -35,7 +35,7 @@ NOON = MONDAY + timedelta(hours=12)
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return with_versions(tmp_path_factory.mktemp("versions"), 3)
+    return small_registry(tmp_path_factory)
 
 
 @pytest.fixture

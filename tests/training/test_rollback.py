@@ -18,7 +18,7 @@ from tests.training.histories import (
     decide,
     kinds,
     silent_registry,
-    with_versions,
+    small_registry,
 )
 from training.carry_out import carry_out
 from training.mlflow_registry import MlflowRegistry
@@ -33,7 +33,7 @@ NOON = MONDAY + timedelta(hours=12)
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return with_versions(tmp_path_factory.mktemp("versions"), 4)
+    return small_registry(tmp_path_factory)
 
 
 @pytest.fixture
