@@ -99,24 +99,15 @@ class PredictionTail:
     _finished: set[Part] = field(default_factory=set, init=False, repr=False)
 
     def new_rows(self) -> pa.Table:
-        """The rows that came in since the last call, sorted by `at`. Raises ArtefactError as `read_predictions` does."""
-        waiting = [part for part in parts(self.folder, self.since) if part not in self._finished]
-        return _in_order([SCHEMA.empty_table(), *(self._unseen(part) for part in waiting)], self.since)
+        """The rows that came in since the last call, sorted by `at`. Raises ArtefactError as `read_predictions` does.
 
-    def _unseen(self, part: Part) -> pa.Table:
-        seen = self._seen.get(part, _Seen())
-        if not part.parquet.exists():
-            try:
-                table, end = _read_journal(part.journal, seen.end)
-            except FileNotFoundError:
-                pass  # it has become a Parquet file this moment
-            else:
-                self._seen[part] = _Seen(end, seen.rows + table.num_rows)
-                return table
-        table = _read_parquet(part.parquet, skip=seen.rows)
-        self._finished.add(part)
-        self._seen.pop(part, None)
-        return table
+        What was read before an error counts as not returned: the next call brings it.
+        """
+        seen, finished = dict(self._seen), set(self._finished)
+        waiting = [part for part in parts(self.folder, self.since) if part not in finished]
+        rows = _in_order([SCHEMA.empty_table(), *(_unseen(part, seen, finished) for part in waiting)], self.since)
+        self._seen, self._finished = seen, finished
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +227,23 @@ def _unreadable(path: Path, error: Exception) -> ArtefactError:
     return ArtefactError(
         f"The predictions in {path} cannot be read: {error}. Restore the file, or move it out of the folder."
     )
+
+
+def _unseen(part: Part, seen: dict[Part, _Seen], finished: set[Part]) -> pa.Table:
+    """The rows of a part after those that were seen; notes what is seen now."""
+    before = seen.get(part, _Seen())
+    if not part.parquet.exists():
+        try:
+            table, end = _read_journal(part.journal, before.end)
+        except FileNotFoundError:
+            pass  # it has become a Parquet file this moment
+        else:
+            seen[part] = _Seen(end, before.rows + table.num_rows)
+            return table
+    table = _read_parquet(part.parquet, skip=before.rows)
+    finished.add(part)
+    seen.pop(part, None)
+    return table
 
 
 def _in_order(tables: Sequence[pa.Table], since: datetime | None) -> pa.Table:

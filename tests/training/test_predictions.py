@@ -256,3 +256,16 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     part.parquet.write_bytes(part.parquet.read_bytes()[:-9])
     with pytest.raises(ArtefactError, match=r"4711-1\.parquet cannot be read"):
         read_predictions(tmp_path)
+
+
+def test_a_look_that_fails_loses_no_row(tmp_path: Path) -> None:
+    """What was read before the damaged file comes again with the next look, once the file is mended."""
+    first, second = part_of(tmp_path, worker="1-1"), part_of(tmp_path, worker="2-2")
+    write_journal(first, batch_of(1))
+    second.parquet.write_bytes(b"no Parquet at all")
+    tail = PredictionTail(tmp_path)
+    with pytest.raises(ArtefactError):
+        tail.new_rows()
+    finish(second, batch_of(2))
+    assert ids(tail.new_rows()) == ["r1", "r2"]
+    assert ids(tail.new_rows()) == []

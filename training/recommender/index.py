@@ -3,6 +3,7 @@
 Built weekly, saved as .npz without pickle, held in memory by the service. The same input gives the same bytes.
 """
 
+import zipfile
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -165,7 +166,7 @@ def load_index(path: Path) -> ItemIndex:
                 popularity=arrays["popularity"],
                 **matrices,
             )
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ArtefactError(f"{path} is not an item index ({error}); rebuild it by running the week again") from error
 
 
