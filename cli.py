@@ -301,6 +301,10 @@ def rollback(
     console.print(
         f"Version {decision.model_version} is live again instead of {decision.previous_version} ({decision.decision_id})."
     )
+    say_if_owed(ws)
+
+
+def say_if_owed(ws: Any) -> None:
     if ws.unreconciled.exists():
         console.print(
             "The registry does not answer. A running service goes by the record; the aliases follow when it is back."
@@ -321,10 +325,12 @@ def canary(
     from training.canary_decision import open_canary
 
     now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
-    decision = open_canary(open_workspace(directory), now, version, reason=reason, actor=f"person:{by}")
+    ws = open_workspace(directory)
+    decision = open_canary(ws, now, version, reason=reason, actor=f"person:{by}")
     console.print(
         f"Version {version} is on canary against version {decision.previous_version} ({decision.decision_id})."
     )
+    say_if_owed(ws)
 
 
 @app.command()

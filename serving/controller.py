@@ -24,6 +24,7 @@ from training.artefact import FILES, sha256_of
 from training.carry_out import carry_out
 from training.mlflow_registry import MlflowRegistry
 from training.promotion import MODEL, Aliases, aliases_after
+from training.rollback import roll_back
 from training.vocabulary import Decision
 from training.workspace import Workspace
 
@@ -186,7 +187,7 @@ class Controller:
         known = self._refused.get(name)
         refusal = known[1] if known and known[1].reason == reason else Refusal(name, now.isoformat(), reason)
         self._refused[name] = (self.clock() + AGAIN_S, refusal)
-        if known is None:
+        if known is None and not self._stands(subject, reason):
             log.error("%s is not taken into service: %s", subject, reason)
             decision = Decision(
                 at=now.isoformat(),
@@ -197,6 +198,15 @@ class Controller:
                 reason=reason,
             )
             self.ws.decisions.record(decision)
+        if name == aliases_after(self.ws.decisions.read()).challenger:
+            roll_back(
+                self.ws, now, to=None, reason=f"the canary cannot be taken into service: {reason}", actor="policy"
+            )
+
+    def _stands(self, subject: str, reason: str) -> bool:
+        """Whether the last that was recorded about it is this very refusal: a controller that starts again says it once."""
+        about = [d for d in self.ws.decisions.read() if d.subject == subject]
+        return bool(about) and (about[-1].action, about[-1].reason) == ("keep_serving", reason)
 
     def _refusals_of(self, wanted: Aliases) -> tuple[Refusal, ...]:
         """What is refused of that which should be live: a version that was taken back is nobody's worry any more."""

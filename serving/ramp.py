@@ -79,7 +79,7 @@ class Ramp:
             promote_canary(self.ws, at, state.version, reason=f"canary: {outcome.reason}", evidence=evidence)
         else:
             reason = f"canary aborted at {state.share:.0%}: {outcome.reason}"
-            roll_back(self.ws, at, to=state.champion_version, reason=reason, actor="policy", evidence=evidence)
+            roll_back(self.ws, at, to=None, reason=reason, actor="policy", evidence=evidence)
 
 
 def _read_state(path: Path) -> CanaryState | None:

@@ -15,8 +15,10 @@ def carry_out(ws: Workspace) -> Aliases:
     """
     from training.mlflow_registry import MlflowRegistry  # two seconds to import: a rollback is recorded before that
 
-    live = aliases_after(ws.decisions.read())
-    MlflowRegistry(ws.settings).set_aliases(live)
+    registry, moved = MlflowRegistry(ws.settings), None
+    while (live := aliases_after(ws.decisions.read())) != moved:  # a rival may have recorded more meanwhile
+        registry.set_aliases(live)
+        moved = live
     ws.unreconciled.unlink(missing_ok=True)
     return live
 

@@ -191,6 +191,26 @@ def test_a_broken_challenger_gets_no_traffic(ws: Workspace) -> None:
     assert (names(release), release.traffic) == (("2", None, "1"), Traffic())
 
 
+def test_a_broken_challenger_ends_its_canary(ws: Workspace, controller: Controller) -> None:
+    """Nobody will ever see it answer, so that its canary would stay open for ever; the record says why it ended."""
+    decide(ws, "canary", "3")
+    with altered(stored("3")):
+        looked(controller)
+    last = ws.decisions.read()[-1]
+    assert (last.kind, last.model_version, last.previous_version) == ("rollback", "2", "3")
+    assert "cannot be taken into service" in last.reason
+    assert aliases(ws) == Aliases(champion="2", previous="1")
+
+
+def test_a_controller_that_starts_again_does_not_repeat_a_refusal(ws: Workspace, clock: Clock) -> None:
+    """What stands in the record is not news."""
+    decide(ws, "promotion", "3")
+    with altered(stored("3")):
+        for _ in range(2):
+            looked(Controller(ws, clock=clock))
+    assert len(refusals(ws)) == 1
+
+
 def test_nothing_promoted_nothing_released(home: Path) -> None:
     """There is no release, no file, and a sign of life all the same."""
     controller = Controller(begun_anew(home))
