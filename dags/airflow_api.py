@@ -15,8 +15,9 @@ from ingest.errors import PlatformError
 #: Where Airflow's simple auth manager leaves the password that it made up for each user.
 PASSWORDS = Path("airflow") / "simple_auth_manager_passwords.json.generated"
 
-#: Longer than Airflow itself waits for its SQLite file while its other processes write (`in_process.PATIENCE_WITH_WRITERS_S`).
-ANSWER_TIMEOUT_S = 90
+ANSWER_TIMEOUT_S = 30
+#: Its SQLite file may be locked for as long as `in_process.PATIENCE_WITH_WRITERS_S`; then it answers 500, and nothing has happened.
+ATTEMPTS = 6
 
 
 class AirflowApi:
@@ -56,12 +57,17 @@ class AirflowApi:
     def _ask(self, path: str, method: str, body: Mapping[str, Any] | None = None) -> Any:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(f"{self._address}{path}", data, self._headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            raise PlatformError(f"Airflow answers {error.code} to {method} {path}: {error.read().decode()}") from error
-        except OSError as error:  # URLError and TimeoutError are kinds of it
-            raise PlatformError(
-                f"Airflow does not answer {method} {path}: {error}. See airflow.log in the workspace."
-            ) from error
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                said = error.read().decode()
+                if attempt == ATTEMPTS or error.code < 500:
+                    raise PlatformError(f"Airflow answers {error.code} to {method} {path}: {said}") from error
+            except OSError as error:  # URLError and TimeoutError are kinds of it
+                raise PlatformError(
+                    f"Airflow does not answer {method} {path}: {error}. See airflow.log in the workspace."
+                ) from error
+            time.sleep(1)
+        raise AssertionError("the last attempt returns or raises")

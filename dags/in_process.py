@@ -21,8 +21,9 @@ FOLDER = Path(__file__).parent
 
 DATABASE = Path("airflow") / "airflow.db"
 
-#: Under a scheduler eight processes write to one SQLite file, one at a time; the default of 5 s ends in "database is locked".
-PATIENCE_WITH_WRITERS_S = 60
+#: Under a scheduler eight processes write to one SQLite file, one at a time. Airflow's API writes its audit log on its event
+#: loop: it then waits for a writer that waits for the loop, until this is over. Below the 5 s after which tasks ask again.
+PATIENCE_WITH_WRITERS_S = 4
 
 #: In a replay nobody waits for a person: the stated default is taken at the first sweep.
 PATIENCE_S = 0.01

@@ -19,6 +19,7 @@ import pytest
 
 from dags.airflow_api import AirflowApi
 from tests.loop.conftest import MLOPS, run_mlops
+from training.carry_out import carry_out
 from training.settings import build_settings
 from training.workspace import Workspace
 
@@ -48,8 +49,7 @@ def workspace(demo: Path, asked: str, tmp_path_factory: pytest.TempPathFactory) 
     log = home / "decisions.jsonl"
     earlier = [line for line in log.read_text().splitlines() if json.loads(line)["at"] < asked]
     log.write_text("\n".join(earlier) + "\n")
-    champion = [d["model_version"] for d in map(json.loads, earlier) if d["kind"] == "promotion"][-1]
-    run_mlops("rollback", "--dir", home, "--to", champion, "--reason", "the copy starts here")
+    carry_out(Workspace(build_settings(home)))
     return home
 
 
