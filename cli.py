@@ -367,13 +367,15 @@ def drill(
 
 
 def show_drill(report: Any) -> None:
-    outcome = "[green]passed[/green]" if report.passed else f"[red]failed[/red]: {'; '.join(report.failures)}"
+    why = "; ".join(report.failures) or "too late"
+    outcome = "[green]passed[/green]" if report.passed else f"[red]failed[/red]: {why}"
     console.print(f"[bold]{report.drill}[/bold] {outcome}")
     detect = "-" if report.detect_s is None else f"{report.detect_s:.1f} s"
     console.print(
         f"  {report.requests:,} requests, lost {report.lost}, 5xx {report.server_errors}, asked again {report.retried}, "
         f"wrong version {report.wrong_version}, degraded {report.degraded}, p99 {report.p99_ms:.1f} ms; "
-        f"detected after {detect}, restored after {report.restore_s:.1f} s",
+        f"detected after {detect}, restored after {report.restore_s:.1f} s"
+        + ("" if report.restore_limit_s is None else f" (promised {report.restore_limit_s:.0f})"),
         highlight=False,
     )
     for note, value in report.notes.items():

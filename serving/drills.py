@@ -65,8 +65,11 @@ class DrillReport:
     """Answers with less than fresh features."""
 
     detect_s: float | None
-    restore_s: float | None
+    restore_s: float
     """From the harm to the last answer that was lost, failed or wrong; 0 when none was."""
+
+    restore_limit_s: float | None
+    """What was promised, where something was."""
 
     p99_ms: float
     notes: dict[str, Any]
@@ -74,7 +77,8 @@ class DrillReport:
 
     @property
     def passed(self) -> bool:
-        return not self.failures
+        in_time = self.restore_limit_s is None or self.restore_s <= self.restore_limit_s
+        return in_time and not self.failures
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "passed": self.passed}
@@ -148,7 +152,9 @@ def stage(ws: Workspace, added: Mapping[str, str] = MappingProxyType({})) -> Ite
         yield Stage(ws, server, load, client.url)
 
 
-def report(drill: str, result: Result, told: Told, *, lost_allowed: bool = False) -> DrillReport:
+def report(
+    drill: str, result: Result, told: Told, *, limit_s: float | None = None, lost_allowed: bool = False
+) -> DrillReport:
     """Compare what was answered with what should have been."""
     answers, wrong, degraded, last_bad_s = result.answers(), 0, 0, told.harm_s
     for answer in answers:
@@ -175,6 +181,7 @@ def report(drill: str, result: Result, told: Told, *, lost_allowed: bool = False
         degraded=degraded,
         detect_s=None if told.detected_s is None else round(told.detected_s - told.harm_s, 2),
         restore_s=round(last_bad_s - told.harm_s, 2),
+        restore_limit_s=limit_s,
         p99_ms=round(result.latency["p99_ms"], 2),
         notes=told.notes,
         failures=tuple(failures),

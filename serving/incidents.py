@@ -84,8 +84,7 @@ def manual_rollback(home: Path) -> DrillReport:
             lambda body, at_s: body["model_version"] == bad and at_s > harm_s,
             {"command_s": round(commanded_s - harm_s, 2)},
         )
-        drilled = report("manual-rollback", running.load.stop(), told)
-    return _failing(drilled, {f"restored after {drilled.restore_s} s": (drilled.restore_s or 0) > ROLLED_BACK_S})
+        return report("manual-rollback", running.load.stop(), told, limit_s=ROLLED_BACK_S)
 
 
 def promotion(home: Path) -> DrillReport:
@@ -97,8 +96,7 @@ def promotion(home: Path) -> DrillReport:
         promote_canary(ws, now(), new, reason="drill", evidence=())
         time.sleep(SETTLE_S)
         told = Told(harm_s, None, lambda body, at_s: body["model_version"] == old and at_s > harm_s)
-        drilled = report("promotion", running.load.stop(), told)
-    return _failing(drilled, {f"followed after {drilled.restore_s} s": (drilled.restore_s or 0) > FOLLOWED_S})
+        return report("promotion", running.load.stop(), told, limit_s=FOLLOWED_S)
 
 
 def worker_killed(home: Path) -> DrillReport:
@@ -177,11 +175,10 @@ def registry_killed(home: Path) -> DrillReport:
             lambda body, at_s: body["model_version"] == bad and at_s > harm_s,
             {"reconciled_s": round(time.monotonic() - began, 2)},
         )
-        drilled = report("registry-killed", result, told)
+        drilled = report("registry-killed", result, told, limit_s=ROLLED_BACK_S)
     return _failing(
         drilled,
         {
-            f"restored after {drilled.restore_s} s": (drilled.restore_s or 0) > ROLLED_BACK_S,
             "the registry was not gone": not owed,
             "the aliases were not reconciled": not reconciled,
         },
@@ -225,7 +222,7 @@ def clock_jump(home: Path) -> DrillReport:
         result = running.load.stop()
         time.sleep(WRITTEN_S)
         unlogged, days = _unlogged(ws, result, after_s=harm_s), _days(ws)
-        wrong = lambda body, at_s: body["model_version"] == bad and at_s > rolled_s + FOLLOWED_S  # noqa: E731
+        wrong = lambda body, at_s: body["model_version"] == bad and at_s > rolled_s + ROLLED_BACK_S  # noqa: E731
         notes = {"unlogged_answers": unlogged, "days_in_the_log": days}
         drilled = report("clock-jump", result, Told(harm_s, None, wrong, notes))
     return _failing(
