@@ -434,7 +434,7 @@ def small_disk(place: Path, *, kilobytes: int) -> Iterator[Path]:
     mount = [*as_root, "mount", "-t", "tmpfs", "-o", f"size={kilobytes}k,mode=1777", "tmpfs", str(place)]
     if not shutil.which("mount") or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
         raise PlatformError(
-            "The full disk's drill mounts a small file system: run it as root, or with a password-free sudo."
+            "The full disk's drill needs root, or sudo without a password, to mount a small file system."
         )
     try:
         yield place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ def test_customers_are_answered(demo: Path, name: str) -> None:
     In twice the time that is promised, because other tests run beside it.
     """
     finished = run_mlops("drill", name, "--dir", demo, "--json")
+    if "drill needs" in " ".join(finished.stderr.split()):
+        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+        give_up(finished.stderr)
     assert finished.stdout, finished.stderr[-3000:]
     [drilled] = json.loads(finished.stdout)
     assert drilled["failures"] == [], drilled
