@@ -31,8 +31,9 @@ LONGEST_S = 180.0
 PARTS = ("features", "index", "weeks", "decisions.jsonl", "settings.json", "mlflow.db")
 WARM_S = 3.0
 
-#: Quick steps: a drill has 200 requests a second of simulated customers and not the whole day.
-QUICK = CanaryPolicy(min_requests=100, min_seconds=3.0, patience_seconds=15.0)
+#: Quick steps: a drill has 200 requests a second of simulated customers and not the whole day. Eight seconds let nearly all
+#: customers of a stage ask once, and only their first outcome counts: after three, too few for quality to be judged by.
+QUICK = CanaryPolicy(min_requests=60, min_seconds=8.0, patience_seconds=15.0)
 
 
 @dataclass(frozen=True)
