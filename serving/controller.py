@@ -20,7 +20,7 @@ from ingest.errors import ArtefactError, PlatformError, RegistryError
 from ingest.whole_files import write_whole
 from serving.release import Artefact, Refusal, Release, ServingFolder, Traffic
 from serving.slots import file_sha256, load_item_index, load_model
-from training.artefact import FILES, sha256_of
+from training.artefact import FILES, contents_of, sha256_of
 from training.carry_out import carry_out
 from training.mlflow_registry import MlflowRegistry
 from training.promotion import MODEL, Aliases, aliases_after
@@ -243,6 +243,6 @@ class Controller:
 def _is_whole(place: Path, record: Path) -> bool:
     """Whether the copy on this disk is what was fetched; one that is not is fetched again."""
     try:
-        return sha256_of({name: (place / file).read_bytes() for name, file in FILES.items()}) == record.read_text()
+        return sha256_of(contents_of(place)) == record.read_text()
     except OSError:
         return False

@@ -14,7 +14,7 @@ import xgboost
 from ingest.errors import ArtefactError
 from serving.onnx_trees import in_onnx
 from serving.release import SLOTS, Artefact, Release, SlotName, Traffic
-from training.artefact import FILES, Contents, Golden, sha256_of, unpack
+from training.artefact import Contents, Golden, contents_of, sha256_of, unpack
 from training.recommender.index import FloatArray, ItemIndex, load_index
 from training.recommender.ranker import Ranker, score_next, score_unseen
 
@@ -110,7 +110,7 @@ def file_sha256(path: Path) -> str:
 
 def _read(artefact: Artefact) -> Contents:
     try:
-        return {name: (Path(artefact.path) / file).read_bytes() for name, file in FILES.items()}
+        return contents_of(Path(artefact.path))
     except OSError as error:
         raise ArtefactError(f"Version {artefact.name} is not whole: {error}") from error
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import xgboost
@@ -71,6 +72,11 @@ class Golden:
         off = np.abs(score_pairs(ranker, self.pairs) - self.scores).max(initial=0)
         # Written so that a NaN objects, too.
         return None if off <= GOLDEN_TOLERANCE else f"it scores its golden request differently, by up to {off:.2g}"
+
+
+def contents_of(folder: Path) -> Contents:
+    """The files of a version, by the names of FILES. Raises OSError when one is missing."""
+    return {name: (folder / file).read_bytes() for name, file in FILES.items()}
 
 
 def sha256_of(contents: Contents) -> str:

@@ -23,7 +23,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingest.errors import ArtefactError, RegistryError
-from training.artefact import FILES, TREES, Contents, Golden, sha256_of, unpack
+from training.artefact import FILES, TREES, Contents, Golden, contents_of, sha256_of, unpack
 from training.promotion import MODEL, Aliases
 from training.recommender.rank import Scorer
 from training.recommender.ranker import Ranker, score_pairs
@@ -211,11 +211,11 @@ class MlflowRegistry:
                 self._client.set_registered_model_alias(self._model, name, version)
 
     @_as_registry_error("A version's files cannot be fetched")
-    def _contents(self, uri: str) -> dict[str, bytes]:
+    def _contents(self, uri: str) -> Contents:
         """The files of a version, by the names of FILES."""
         folder = Path(mlflow.artifacts.download_artifacts(uri))
         try:
-            return {name: (folder / file).read_bytes() for name, file in FILES.items()}
+            return contents_of(folder)
         except OSError as error:
             raise ArtefactError(f"{uri} is not whole ({error}). {REMEDY}") from error
 
