@@ -16,7 +16,8 @@ from training.recommender.states import USER_FEATURES
 def explanation(answer: Answer, index: ItemIndex, *, item_id: str | None, features_s: float) -> dict[str, Any]:
     """One answer step by step; `item_id` adds an item that is not on the list, with the reason why it is not."""
     row, prepared = answer.asked.features.row, answer.prepared
-    seconds = {"features": features_s} | ({"candidates": prepared.seconds} if prepared else {})
+    ranked = {"candidates": prepared.seconds, "score": answer.ranked.seconds} if prepared else {}
+    seconds = {"features": features_s} | ranked
     return {
         "answer": answer.to_dict(request_id="not logged"),
         "features": {

@@ -28,6 +28,13 @@ OPEN = frozenset({"/livez", "/readyz", "/healthz"})
 #: For those who run the service.
 CONTROL = frozenset({"/metrics", "/explain"})
 PAGE = "/docs.json"
+#: Swagger UI for PAGE, with the files that BentoML brings; its own page would also load a tracker from Google.
+FRONT = b"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>recommender</title>
+<link rel="stylesheet" href="./static_content/swagger-ui.css"></head><body><div id="swagger-ui"></div>
+<script src="./static_content/swagger-ui-bundle.js"></script>
+<script src="./static_content/swagger-ui-standalone-preset.js"></script>
+<script src="./static_content/swagger-initializer.js"></script></body></html>"""
+FOR_PEOPLE = frozenset({"/", *("/" + name.decode() for name in re.findall(rb"static_content/[^\"]+", FRONT))})
 #: What the branches of a union are called in the place of an error, where no asker knows them.
 BRANCH = re.compile(r"(constrained-)?(str|int)|function-.*")
 
@@ -126,7 +133,7 @@ class Guard:
         self, app: App, limits: Limits, page: Mapping[str, Any], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._app, self._limits, self._clock = app, limits, clock
-        self._page, self._paths = json.dumps(page).encode(), frozenset(page["paths"])
+        self._page, self._paths = json.dumps(page).encode(), FOR_PEOPLE | set(page["paths"])
         self._api, self._control = _digests(limits.api_keys), _digests(limits.control_keys)
         self._buckets = Buckets(limits.per_second, limits.burst)
 
@@ -146,6 +153,8 @@ class Guard:
             await _refuse(send, refusal)
         elif path == PAGE and method in ("GET", "HEAD"):
             await _reply(send, 200, self._page)
+        elif path == "/" and method in ("GET", "HEAD"):
+            await _reply(send, 200, FRONT, kind=b"text/html; charset=utf-8")
         elif method == "POST" and path != PAGE:
             await self._pass_bounded(scope, receive, _in_our_words(send))
         else:
@@ -269,8 +278,10 @@ def _error(text: str, **more: Any) -> bytes:
     return json.dumps({"error": text, **more}).encode()
 
 
-async def _reply(send: Send, status: int, body: bytes, headers: Sequence[Header] = ()) -> None:
-    said = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
+async def _reply(
+    send: Send, status: int, body: bytes, headers: Sequence[Header] = (), *, kind: bytes = b"application/json"
+) -> None:
+    said = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), *headers]
     await send({"type": "http.response.start", "status": status, "headers": said})
     await send({"type": "http.response.body", "body": body})
 

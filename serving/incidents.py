@@ -140,16 +140,15 @@ def store_killed(home: Path) -> DrillReport:
         time.sleep(SETTLE_S)
         result = running.load.stop()
         by_rung = _rungs(result.answers())
-        fresh_again_s = max((at for rung, at in by_rung if rung != "fresh"), default=back_s) - back_s
-        told = Told(
-            harm_s, _first(by_rung, harm_s), _never, {"fresh_again_s": round(fresh_again_s, 2)} | _share(by_rung)
-        )
+        again_s = fresh_again(by_rung, back_s)
+        notes = {"fresh_again_s": again_s and round(again_s - back_s, 2), **_share(by_rung)}
+        told = Told(harm_s, _first(by_rung, harm_s), _never, notes)
         drilled = report("store-killed", result, told)
     return _failing(
         drilled,
         {
             "nothing was degraded: the store was not gone": drilled.degraded == 0,
-            "never fresh again": fresh_again_s > SETTLE_S - 1,
+            "never fresh again": again_s is None,
         },
     )
 
@@ -550,6 +549,19 @@ def _rungs(answers: list[Any]) -> list[tuple[str, float]]:
 
 def _first(by_rung: list[tuple[str, float]], harm_s: float) -> float | None:
     return next((at for rung, at in by_rung if rung != "fresh" and at >= harm_s), None)
+
+
+def fresh_again(by_rung: list[tuple[str, float]], back_s: float) -> float | None:
+    """When a second began in which nineteen of twenty answers are fresh.
+
+    Not all: a read of 20 ms, which a busy machine now and then takes, is answered for from memory at any time.
+    """
+    after = [(rung, at) for rung, at in by_rung if at >= back_s]
+    for _, began in after:
+        second = [rung == "fresh" for rung, at in after if began <= at < began + 1]
+        if after[-1][1] >= began + 1 and sum(second) >= 0.95 * len(second):
+            return began
+    return None
 
 
 def _share(by_rung: list[tuple[str, float]]) -> dict[str, int]:

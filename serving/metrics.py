@@ -14,7 +14,12 @@ REQUESTS = Counter(
     ["endpoint", "slot", "slice", "outcome"],
 )
 SECONDS = Histogram("recommender_request_seconds", "Time to an answer.", ["slot", "slice"], buckets=FAST)
-STEP_SECONDS = Histogram("recommender_step_seconds", "Time in a step.", ["step"], buckets=FASTER)
+STEP_SECONDS = Histogram(
+    "recommender_step_seconds",
+    "Time in a step for all who were answered together; slot any: the step is the same for every model.",
+    ["step", "slot"],
+    buckets=FASTER,
+)
 DEGRADED = Counter("recommender_degraded", "Answers with less than fresh features, by rung.", ["rung"])
 REFUSED = Counter("recommender_refused_requests", "Requests that were turned away, and why.", ["reason"])
 WRITTEN = Counter("recommender_predictions_written", "Rows of the prediction log on the disk.")

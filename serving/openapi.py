@@ -161,7 +161,7 @@ def _ask(path: str, description: str, body: Mapping[str, Any]) -> dict[str, Any]
     statuses = STATUSES | UNKNOWN_ITEM if path == "/explain" else STATUSES
     return {
         "operationId": path.strip("/"),
-        "description": description,
+        "summary": description,
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": {
             "200": _answer("An answer.", "application/json", _ref(ANSWERS[path].__name__)),
@@ -171,7 +171,7 @@ def _ask(path: str, description: str, body: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _read(description: str, statuses: Mapping[str, str], kind: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"description": description, "responses": {"200": _answer("It is so.", kind, schema), **_errors(statuses)}}
+    return {"summary": description, "responses": {"200": _answer("It is so.", kind, schema), **_errors(statuses)}}
 
 
 def _errors(statuses: Mapping[str, str]) -> dict[str, Any]:

@@ -39,6 +39,8 @@ class Ranked:
     item_ids: list[str]
     scores: list[float]
     candidate_scores: FloatArray
+    seconds: float = 0.0
+    """What the model took, for all who were ranked together."""
 
 
 def states_of(user_ids: Sequence[str], rows: Sequence[OnlineRow | None], index: ItemIndex) -> UserStates:
@@ -62,7 +64,7 @@ def rank(
 
     Popular items fill up where candidates do not suffice. Raises ArithmeticError for scores that are no numbers.
     """
-    candidates = prepared.candidates
+    began, candidates = time.perf_counter(), prepared.candidates
     everybody = len(members) == prepared.states.size
     mine = slice(None) if everybody else np.isin(candidates.users, members)
     users, items = candidates.users[mine], candidates.items[mine]
@@ -73,12 +75,15 @@ def rank(
     plane[users, items] = scores
     ranking = rank_planes({scope: plane}, prepared.states, index, k=k)
     listed, values = ranking.items[scope], ranking.scores[scope]
-    return [_ranked(listed[user], values[user], scores[users == user], index) for user in members]
+    seconds = time.perf_counter() - began
+    return [_ranked(listed[user], values[user], scores[users == user], seconds, index) for user in members]
 
 
-def _ranked(listed: IntArray, values: FloatArray, candidate_scores: FloatArray, index: ItemIndex) -> Ranked:
+def _ranked(
+    listed: IntArray, values: FloatArray, candidate_scores: FloatArray, seconds: float, index: ItemIndex
+) -> Ranked:
     there = listed >= 0
-    return Ranked(index.item_ids[listed[there]].tolist(), values[there].tolist(), candidate_scores)
+    return Ranked(index.item_ids[listed[there]].tolist(), values[there].tolist(), candidate_scores, seconds)
 
 
 def popular(index: ItemIndex, *, k: int, but: Collection[str] = ()) -> Ranked:

@@ -134,7 +134,7 @@ class Recommender:
     async def _answer_some(self, waiting: Sequence[_Waiting]) -> None:
         began = time.perf_counter()
         features = await self._read_features([w.question.user_id or "" for w in waiting])
-        metrics.STEP_SECONDS.labels("features").observe(time.perf_counter() - began)
+        metrics.STEP_SECONDS.labels("features", "any").observe(time.perf_counter() - began)
         slots = self._slots()
         asked = [
             Asked(w.question, read, route(w.question.user_id, slots.traffic))
@@ -203,6 +203,7 @@ def decide(slots: Slots, asked: Sequence[Asked]) -> list[Answer]:
     except MODEL_ERRORS:
         # One customer's row may be broken: the others must not pay for it.
         return [_popular(slots, asked[0])] if len(asked) == 1 else [decide(slots, [one])[0] for one in asked]
+    metrics.STEP_SECONDS.labels("candidates", "any").observe(prepared.seconds)
     answers: dict[int, Answer] = {}
     for group, members in _groups(asked).items():
         answers |= _ranked_by(slots, group, asked, prepared, members)
@@ -240,6 +241,7 @@ def _ranked_by(
         except MODEL_ERRORS:
             failed.append(to)
             continue
+        metrics.STEP_SECONDS.labels("score", to).observe(lists[0].seconds)
         return {
             n: Answer(
                 asked=asked[n],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -79,3 +80,28 @@ def test_a_bad_request_is_the_askers_fault(service: str, request_: dict[str, Any
     with pytest.raises(urllib.error.HTTPError) as refused:
         ask(service, **request_)
     assert 400 <= refused.value.code < 500
+
+
+def test_every_step_is_timed_by_slot(service: str) -> None:
+    """Whoever looks for a slow step finds it: the store, the candidates, and each slot's model have a histogram of their own."""
+    ask(service, user_id="nobody")
+    figures = get(service, "/metrics")
+    steps = re.findall(r'recommender_step_seconds_count\{slot="(\w+)",step="(\w+)"\} (\S+)', figures)
+    assert {(step, slot) for slot, step, count in steps if float(count) > 0} == {
+        ("features", "any"),
+        ("candidates", "any"),
+        ("score", "champion"),
+    }
+
+
+def test_the_address_shows_what_can_be_asked(service: str) -> None:
+    """Whoever opens the address that `mlops up` prints finds a page, and all that it loads."""
+    front = get(service, "/")
+    loaded = re.findall(r'(?:href|src)="\./(static_content/[^"]+)"', front)
+    assert loaded
+    assert all(get(service, f"/{path}") for path in loaded)
+
+
+def get(service: str, path: str) -> str:
+    with urllib.request.urlopen(f"{service}{path}") as answer:
+        return str(answer.read(), "utf-8", "replace")

@@ -193,10 +193,11 @@ def test_where_nothing_was_ranked_the_explanation_says_so() -> None:
 
 
 def test_the_steps_are_timed_in_milliseconds() -> None:
-    """Reading features as long as it took, and finding candidates if any were looked for."""
+    """Reading features as long as it took; finding candidates and scoring them if any were."""
     steps = explained(answer_to("u2"))["steps_ms"]
     assert steps["features"] == 2.1
     assert 0 < steps["candidates"] < 10_000
+    assert 0 < steps["score"] < 10_000
     assert explained(answer_to("u2", scores=fails))["steps_ms"] == {"features": 2.1}
 
 

@@ -378,9 +378,19 @@ def test_good_answers_pass_untouched() -> None:
     assert (said.body, said.headers) == (b"one two three", {b"content-type": b"text/plain"})
 
 
-@pytest.mark.parametrize(("path", "status"), [("/recommend", 200), ("/livez", 200), ("/", 404), ("/recommend/", 404)])
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/recommend", 200),
+        ("/livez", 200),
+        ("/", 200),
+        ("/static_content/swagger-ui.css", 200),
+        ("/static_content/no-such", 404),
+        ("/recommend/", 404),
+    ],
+)
 def test_unknown_paths_never_reach_the_server(path: str, status: int) -> None:
-    """From its start on the server's own middleware sees only the paths of the page, for it keeps each that it sees."""
+    """From its start on the server sees only the paths of the page and BentoML's view of it: its own middleware keeps each that it sees."""
     seen: list[str] = []
 
     async def its_own_middleware(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
