@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -293,11 +293,11 @@ def rollback(
     by: Annotated[str, typer.Option(help="Who decides.", envvar="USER")] = "unknown",
 ) -> None:
     """Put an earlier version back: the decision is recorded, then the registry's alias moves."""
+    from training.decision_log import now
     from training.rollback import roll_back
 
     ws = open_workspace(directory)
-    now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
-    decision = roll_back(ws, now, to=to, reason=reason, actor=f"person:{by}")
+    decision = roll_back(ws, now(), to=to, reason=reason, actor=f"person:{by}")
     console.print(
         f"Version {decision.model_version} is live again instead of {decision.previous_version} ({decision.decision_id})."
     )
@@ -323,10 +323,10 @@ def canary(
     The running service takes the steps and aborts by itself; `mlops status` shows where it is, `mlops rollback` ends it.
     """
     from training.canary_decision import open_canary
+    from training.decision_log import now
 
-    now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
     ws = open_workspace(directory)
-    decision = open_canary(ws, now, version, reason=reason, actor=f"person:{by}")
+    decision = open_canary(ws, now(), version, reason=reason, actor=f"person:{by}")
     console.print(
         f"Version {version} is on canary against version {decision.previous_version} ({decision.decision_id})."
     )

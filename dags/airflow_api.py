@@ -54,20 +54,19 @@ class AirflowApi:
         for dag_id in dag_ids:
             self.pause(dag_id, paused=False)
 
-    def _ask(self, path: str, method: str, body: Mapping[str, Any] | None = None) -> Any:
+    def _ask(self, path: str, method: str, body: Mapping[str, Any] | None = None, attempts: int = ATTEMPTS) -> Any:
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(f"{self._address}{path}", data, self._headers, method=method)
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:
-                    return json.load(answer)
-            except urllib.error.HTTPError as error:
+        try:
+            with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            if attempts == 1 or error.code < 500:
                 said = error.read().decode()
-                if attempt == ATTEMPTS or error.code < 500:
-                    raise PlatformError(f"Airflow answers {error.code} to {method} {path}: {said}") from error
-            except OSError as error:  # URLError and TimeoutError are kinds of it
-                raise PlatformError(
-                    f"Airflow does not answer {method} {path}: {error}. See airflow.log in the workspace."
-                ) from error
-            time.sleep(1)
-        raise AssertionError("the last attempt returns or raises")
+                raise PlatformError(f"Airflow answers {error.code} to {method} {path}: {said}") from error
+        except OSError as error:  # URLError and TimeoutError are kinds of it
+            raise PlatformError(
+                f"Airflow does not answer {method} {path}: {error}. See airflow.log in the workspace."
+            ) from error
+        time.sleep(1)
+        return self._ask(path, method, body, attempts - 1)

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,15 +14,13 @@ from typing import Any
 import psutil
 from rich.table import Table
 
-from ingest.errors import PlatformError
-from serving.bento_server import bento_server, free_port
+from serving.bento_server import bento_server, free_port, started
 from serving.drills import copied, questions
 from serving.load import Client, ClosedLoop, OpenLoop, Question, Result, running_load
 from training.workspace import Workspace
 
 RATE, CONNECTIONS = 200.0, 8
 CLOSED_S, OPEN_S, WARM_S = 8.0, 30.0, 4.0
-READY_S = 90.0
 
 Tell = Callable[[str], None]
 
@@ -63,7 +57,7 @@ def bench_serving(home: Path, *, rounds: int, soak: int, tell: Tell) -> dict[str
         with bento_server(ws, (port := free_port())) as ours:
             servers = [
                 Served("this service", f"http://127.0.0.1:{port}", ours.process.pid),
-                running.enter_context(_bentoml(ws, "serving.bench_services:EmptyService", "empty BentoML endpoint")),
+                running.enter_context(_bentoml(ws, "empty BentoML endpoint")),
                 running.enter_context(_starlette(ws, "the same behind Starlette")),
             ]
             for server in servers:
@@ -125,71 +119,28 @@ def _spread(figures: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float
 
 
 @contextmanager
-def _bentoml(ws: Workspace, service: str, name: str) -> Iterator[Served]:
-    port, root = free_port(), Path(__file__).parent.parent
-    command = [
-        "-m",
-        "bentoml",
-        "serve",
-        service,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--working-dir",
-        str(root),
-    ]
-    with _started(
-        command, {"BENTOML_HOME": str(ws.home / "bentoml-empty")}, f"http://127.0.0.1:{port}", name
-    ) as served:
+def _bentoml(ws: Workspace, name: str) -> Iterator[Served]:
+    command = ["bentoml", "serve", "serving.bench_services:EmptyService", "--host", "127.0.0.1"]
+    with _started(ws, name, command, {"BENTOML_HOME": str(ws.home / "bentoml-empty")}) as served:
         yield served
 
 
 @contextmanager
 def _starlette(ws: Workspace, name: str) -> Iterator[Served]:
-    port = free_port()
-    command = [
-        "-m", "uvicorn", "serving.bench_services:starlette_app", "--factory", "--port", str(port), "--workers",
-        str(ws.settings.serving_workers), "--no-access-log", "--log-level", "warning",
-    ]  # fmt: skip
-    with _started(command, {"MLOPS_HOME": str(ws.home)}, f"http://127.0.0.1:{port}", name) as served:
+    command = ["uvicorn", "serving.bench_services:starlette_app", "--factory", "--no-access-log"]
+    workers = ["--workers", str(ws.settings.serving_workers)]
+    with _started(ws, name, [*command, *workers], {"MLOPS_HOME": str(ws.home)}) as served:
         yield served
 
 
 @contextmanager
-def _started(command: Sequence[str], added: Mapping[str, str], url: str, name: str) -> Iterator[Served]:
+def _started(ws: Workspace, name: str, command: Sequence[str], added: Mapping[str, str]) -> Iterator[Served]:
+    port = free_port()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "BENTOML_DO_NOT_TRACK": "True", **added}
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        env=environment,
-        cwd=Path(__file__).parent.parent,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    served = Served(name, url, process.pid)
-    try:
-        _wait_until_it_answers(served)
-        yield served
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def _wait_until_it_answers(served: Served) -> None:
-    request = urllib.request.Request(
-        f"{served.url}/recommend", b'{"user_id": "1", "k": 3}', {"Content-Type": "application/json"}
-    )
-    deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(request, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    raise PlatformError(f"{served.name} did not answer at {served.url} within {READY_S:.0f} s.")
+    command = [sys.executable, "-m", *command, "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with started(command, environment, f"{url}/readyz", ws.home / "bench.log") as process:
+        yield Served(name, url, process.pid)
 
 
 def as_tables(found: Mapping[str, Any]) -> list[Table]:

@@ -75,4 +75,8 @@ def starlette_app() -> Starlette:
         follower.stop()
         reader.close()
 
-    return Starlette(routes=[Route("/recommend", recommend, methods=["POST"])], lifespan=lifespan)
+    async def ready(_: Request) -> Response:
+        return Response()
+
+    routes = [Route("/recommend", recommend, methods=["POST"]), Route("/readyz", ready)]
+    return Starlette(routes=routes, lifespan=lifespan)

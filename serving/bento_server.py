@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,11 +87,27 @@ def bento_server(
         **added,
     }
     log_path = home / SERVING_LOG
-    with running_controller(ws, policy or CanaryPolicy()), log_path.open("ab") as log:
+    with (
+        running_controller(ws, policy or CanaryPolicy()),
+        started(command, environment, f"http://{host}:{port}/readyz", log_path) as process,
+    ):
+        yield Server("service", process, log_path)
+
+
+@contextmanager
+def started(
+    command: Sequence[str], environment: Mapping[str, str], ready: str, log_path: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server from the time when its address `ready` answers; stop it on the way out. What it says goes to a file.
+
+    Raises PlatformError with its last words when it ends or stays silent instead.
+    """
+    with log_path.open("ab") as log:
+        root = Path(__file__).parent.parent
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=root)
         try:
-            _wait_until_ready(process, f"http://{host}:{port}/readyz", log_path)
-            yield Server("service", process, log_path)
+            _wait_until_ready(process, ready, log_path)
+            yield process
         finally:
             process.terminate()
             try:

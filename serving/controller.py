@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,7 @@ from serving.release import Artefact, Refusal, Release, ServingFolder, Traffic
 from serving.slots import file_sha256, load_item_index, load_model
 from training.artefact import FILES, contents_of, sha256_of
 from training.carry_out import carry_out
+from training.decision_log import now
 from training.mlflow_registry import MlflowRegistry
 from training.promotion import MODEL, Aliases, aliases_after
 from training.rollback import roll_back
@@ -183,14 +184,14 @@ class Controller:
         return artefact
 
     def _refuse(self, name: str, subject: str, reason: str) -> None:
-        now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+        at = now()
         known = self._refused.get(name)
-        refusal = known[1] if known and known[1].reason == reason else Refusal(name, now.isoformat(), reason)
+        refusal = known[1] if known and known[1].reason == reason else Refusal(name, at.isoformat(), reason)
         self._refused[name] = (self.clock() + AGAIN_S, refusal)
         if known is None and not self._stands(subject, reason):
             log.error("%s is not taken into service: %s", subject, reason)
             decision = Decision(
-                at=now.isoformat(),
+                at=at.isoformat(),
                 actor="policy",
                 kind="refusal",
                 subject=subject,
@@ -199,9 +200,7 @@ class Controller:
             )
             self.ws.decisions.record(decision)
         if name == aliases_after(self.ws.decisions.read()).challenger:
-            roll_back(
-                self.ws, now, to=None, reason=f"the canary cannot be taken into service: {reason}", actor="policy"
-            )
+            roll_back(self.ws, at, to=None, reason=f"the canary cannot be taken into service: {reason}", actor="policy")
 
     def _stands(self, subject: str, reason: str) -> bool:
         """Whether the last that was recorded about it is this very refusal: a controller that starts again says it once."""

@@ -3,45 +3,44 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import sqlite3
-import struct
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
-import xgboost
 
-from feature_repo.feast_store import FeastStore
-from ingest.errors import PlatformError, RegistryError
-from serving.bento_server import bento_server, free_port
+from ingest.errors import PlatformError
+from serving.bento_server import bento_server
 from serving.drills import DrillReport, Stage, Told, copied, report, stage
+from serving.harm import (
+    JumpingClock,
+    champion_of,
+    customers_who_buy,
+    kill_all,
+    locked,
+    register_copy,
+    register_upside_down,
+    registry_server,
+    small_disk,
+    until,
+)
 from serving.release import ServingFolder
-from training.artefact import FILES, TREES, Golden
+from training.artefact import FILES
 from training.canary_decision import promote_canary
-from training.candidate import READS
-from training.carry_out import carry_out
-from training.mlflow_registry import MlflowRegistry, Version
-from training.predictions import PredictionTail, read_predictions
+from training.carry_out import record_and_carry_out
+from training.decision_log import now
+from training.mlflow_registry import MlflowRegistry
+from training.predictions import read_predictions
 from training.promotion import MODEL, aliases_after
-from training.recommender.pair_features import FEATURES
-from training.recommender.ranker import Ranker
 from training.rollback import roll_back
-from training.settings import build_settings
 from training.vocabulary import Decision
 from training.workspace import Workspace
 
-PATIENCE_S = 150.0
 SETTLE_S = 6.0
 FOLLOWED_S = 2.0
 ROLLED_BACK_S = 5.0
@@ -55,8 +54,7 @@ def bad_release(home: Path) -> DrillReport:
         bad = register_upside_down(ws)
         with stage(ws) as running, customers_who_buy(ws):
             opened_s = running.elapsed_s()
-            ws.decisions.record(_decision("canary", bad.version, _champion(ws), "every gate passed"))
-            carry_out(ws)
+            record_and_carry_out(ws, _passed_its_gates(bad.version, champion_of(ws)))
             ended = until(lambda: _ended(ws, bad.version), "the canary to end")
             found_s = running.elapsed_s()
             time.sleep(SETTLE_S)
@@ -73,7 +71,7 @@ def bad_release(home: Path) -> DrillReport:
 def manual_rollback(home: Path) -> DrillReport:
     """A person types `mlops rollback`: the previous version answers within five seconds, the command's own start included."""
     with copied(home) as ws, stage(ws) as running:
-        bad = _champion(ws)
+        bad = champion_of(ws)
         harm_s = running.elapsed_s()
         mlops("rollback", "--dir", str(ws.home), "--reason", "drill")
         commanded_s = running.elapsed_s()
@@ -90,7 +88,7 @@ def manual_rollback(home: Path) -> DrillReport:
 def promotion(home: Path) -> DrillReport:
     """Another version is promoted under load: every worker takes it over at once, and nobody waits."""
     with copied(home) as ws, stage(ws) as running:
-        old = _champion(ws)
+        old = champion_of(ws)
         new = register_copy(ws).version
         harm_s = running.elapsed_s()
         promote_canary(ws, now(), new, reason="drill", evidence=())
@@ -156,7 +154,7 @@ def store_killed(home: Path) -> DrillReport:
 def registry_killed(home: Path) -> DrillReport:
     """The registry is killed, then a rollback is decided: it is carried out at once, and reconciled when the registry is back."""
     with copied(home) as original, registry_server(original) as (ws, server), stage(ws) as running:
-        bad = _champion(ws)
+        bad = champion_of(ws)
         server.kill()
         time.sleep(2)
         harm_s = running.elapsed_s()
@@ -187,7 +185,7 @@ def registry_killed(home: Path) -> DrillReport:
 def corrupt_artefact(home: Path) -> DrillReport:
     """A version whose files were altered is promoted: it is refused, that is recorded, and the old one goes on answering."""
     with copied(home) as ws, stage(ws) as running:
-        good, broken = _champion(ws), register_copy(ws)
+        good, broken = champion_of(ws), register_copy(ws)
         [trees] = (ws.home / "artefacts").rglob(Path(FILES["pointwise"]).name)
         content = bytearray(trees.read_bytes())
         content[len(content) // 2] ^= 1
@@ -209,7 +207,7 @@ def corrupt_artefact(home: Path) -> DrillReport:
 def clock_jump(home: Path) -> DrillReport:
     """The machine's clock jumps a day ahead and two days back: answers, release and log do not care."""
     with copied(home) as ws, stage(ws, (clock := JumpingClock(ws.home)).environment) as running:
-        bad = _champion(ws)
+        bad = champion_of(ws)
         harm_s = running.elapsed_s()
         clock.jump(DAY_S)
         time.sleep(SETTLE_S)
@@ -282,174 +280,6 @@ DRILLS: dict[str, Callable[[Path], DrillReport]] = {
 }
 
 
-def register_upside_down(ws: Workspace) -> Version:
-    """A version of the champion's trees that like least what it liked best: whole, fast, and wrong."""
-    good = MlflowRegistry(ws.settings).load(_champion(ws))
-    bad = Ranker(**{name: _negated(getattr(good, name)) for name in TREES})
-    return _register(ws, bad, "upside down")
-
-
-def register_copy(ws: Workspace) -> Version:
-    """The champion's trees as a version of its own."""
-    return _register(ws, MlflowRegistry(ws.settings).load(_champion(ws)), "copy")
-
-
-def _register(ws: Workspace, ranker: Ranker, name: str) -> Version:
-    registry = MlflowRegistry(ws.settings)
-    contents = registry.files(_champion(ws))
-    record = registry.version(_champion(ws)).tags
-    tags = {"key": f"drill {name} {time.time_ns()}", "as_of": record["as_of"], "reads": " ".join(READS)}
-    golden = Golden.of(ranker, Golden.from_json(contents["golden"]).pairs)
-    return registry.register(
-        ranker, golden=golden, feature_names=FEATURES, params={}, metrics={}, tags=tags, run_name=f"drill: {name}"
-    )
-
-
-def _negated(trees: xgboost.Booster) -> xgboost.Booster:
-    model = json.loads(trees.save_raw("json"))
-    for tree in model["learner"]["gradient_booster"]["model"]["trees"]:
-        leaf = np.array(tree["left_children"]) == -1
-        tree["split_conditions"] = np.where(
-            leaf, -np.array(tree["split_conditions"]), tree["split_conditions"]
-        ).tolist()
-    return xgboost.Booster(model_file=bytearray(json.dumps(model).encode()))
-
-
-@contextmanager
-def customers_who_buy(ws: Workspace) -> Iterator[None]:
-    """Customers who buy one in four of the items shown that they have bought before; the shop's tracker notes it."""
-    folder, over = ServingFolder(ws.home), threading.Event()
-    tail, store, dice = PredictionTail(folder.predictions), FeastStore(ws.features), np.random.default_rng(7)
-
-    def buy() -> None:
-        while not over.wait(0.5):
-            rows = tail.new_rows().select(["request_id", "user_id", "item_ids", "slice"]).to_pylist()
-            rows = [row for row in rows if row["slice"] in ("canary", "control")]
-            known = store.online_rows([row["user_id"] for row in rows]) if rows else []
-            with folder.outcomes.open("a", encoding="utf-8") as file:
-                for row, found in zip(rows, known, strict=True):
-                    liked = set(found.values["history_item_ids"].tolist()) if found else set()
-                    bought = [i for i in row["item_ids"] if i in liked and dice.random() < 0.25]
-                    file.write(json.dumps({"request_id": row["request_id"], "bought": bought}) + "\n")
-
-    thread = threading.Thread(target=buy, name="customers", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-@contextmanager
-def locked(database: Path) -> Iterator[None]:
-    """Nobody else can read a SQLite file meanwhile: what a hanging store looks like to its readers."""
-    connection = sqlite3.connect(database, isolation_level=None, timeout=10)
-    connection.execute("BEGIN EXCLUSIVE")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-        connection.close()
-
-
-class MlflowServer:
-    """A tracking server that can be killed and started again."""
-
-    def __init__(self, ws: Workspace) -> None:
-        self.port = free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self._command: list[str] = [
-            str(Path(sys.executable).with_name("mlflow")), "server", "--backend-store-uri", ws.settings.mlflow_uri,
-            "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1",
-        ]  # fmt: skip
-        self._environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        quiet = subprocess.DEVNULL
-        self._process = subprocess.Popen(self._command, env=self._environment, stdout=quiet, stderr=quiet)
-        until(self._answers, "MLflow's server", PATIENCE_S)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            kill_all(self._process.pid)
-            self._process.wait()
-            self._process = None
-
-    def _answers(self) -> bool:
-        import urllib.error
-        import urllib.request
-
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=2) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
-
-
-@contextmanager
-def registry_server(ws: Workspace) -> Iterator[tuple[Workspace, MlflowServer]]:
-    """The workspace with its registry behind a server."""
-    server = MlflowServer(ws)
-    path = ws.home / "settings.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "tracking_uri": server.uri}))
-    server.start()
-    try:
-        yield Workspace(build_settings(ws.home)), server
-    finally:
-        server.kill()
-
-
-class JumpingClock:
-    """Lets a service read the wall clock with an offset that can be changed; durations stay true.
-
-    Raises PlatformError where there is no C compiler, or another system than Linux.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        source, library = Path(__file__).with_name("jumping_clock.c"), folder / "jumping_clock.so"
-        compiler = shutil.which("cc")
-        if compiler is None or sys.platform != "linux":
-            raise PlatformError(
-                "The clock's drill needs Linux and a C compiler; on Debian: apt-get install gcc libc6-dev."
-            )
-        subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-        self._offset = folder / "clock-offset"
-        self._offset.write_bytes(struct.pack("q", 0))
-        self.environment = {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(self._offset)}
-
-    def jump(self, seconds: int) -> None:
-        """Set how far the clock is off, in place: the service has the file mapped."""
-        with self._offset.open("r+b") as file:
-            file.write(struct.pack("q", seconds))
-
-
-@contextmanager
-def small_disk(place: Path, *, kilobytes: int) -> Iterator[Path]:
-    """A file system of its own at `place`. Raises PlatformError where it may not be mounted."""
-    place.mkdir(parents=True)
-    as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    mount = [*as_root, "mount", "-t", "tmpfs", "-o", f"size={kilobytes}k,mode=1777", "tmpfs", str(place)]
-    if not shutil.which("mount") or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        raise PlatformError(
-            "The full disk's drill needs root, or sudo without a password, to mount a small file system."
-        )
-    try:
-        yield place
-    finally:
-        subprocess.run([*as_root, "umount", "--lazy", str(place)], check=True)
-
-
-def kill_all(pid: int) -> None:
-    """Kill a process and then its children: the other way round it would start new ones."""
-    master = psutil.Process(pid)
-    family = [master, *master.children(recursive=True)]
-    for process in family:
-        process.kill()
-    psutil.wait_procs(family[1:], timeout=10)
-
-
 def workers(running: Stage) -> set[int]:
     """The processes that answer, as they say themselves."""
     import re
@@ -480,35 +310,14 @@ def mlops(*arguments: str) -> None:
         raise PlatformError(f"`mlops {' '.join(arguments)}` failed: {ran.stderr.strip() or ran.stdout.strip()}")
 
 
-def until(found: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
-    """Look again and again. Raises PlatformError when it does not happen."""
-    deadline = time.monotonic() + patience_s
-    while not (answer := found()):
-        if time.monotonic() > deadline:
-            raise PlatformError(f"The drill waited {patience_s:.0f} s for {what}.")
-        time.sleep(0.1)
-    return answer
-
-
-def now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
-
-
-def _champion(ws: Workspace) -> str:
-    champion = aliases_after(ws.decisions.read()).champion
-    if champion is None:
-        raise RegistryError(f"Nothing is live in {ws.home}.")
-    return champion
-
-
-def _decision(kind: str, version: str, champion: str, reason: str) -> Decision:
+def _passed_its_gates(version: str, champion: str) -> Decision:
     return Decision(
         at=now().isoformat(),
         actor="policy",
-        kind=kind,  # type: ignore[arg-type]
+        kind="canary",
         subject=f"{MODEL} version {version}",
-        action=kind,
-        reason=reason,
+        action="canary",
+        reason="every gate passed",
         model_version=version,
         previous_version=champion,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from ingest.errors import RegistryError
-from training.carry_out import carry_out_or_owe, owe
+from training.carry_out import record_and_carry_out
 from training.promotion import MODEL, aliases_after
 from training.vocabulary import Decision, Evidence
 from training.workspace import Workspace
@@ -37,10 +37,7 @@ def open_canary(ws: Workspace, at: datetime, version: str, *, reason: str, actor
         model_version=version,
         previous_version=champion,
     )
-    owe(ws)
-    ws.decisions.record(decision)
-    carry_out_or_owe(ws)
-    return decision
+    return record_and_carry_out(ws, decision)
 
 
 def promote_canary(
@@ -58,7 +55,4 @@ def promote_canary(
         model_version=version,
         previous_version=aliases_after(ws.decisions.read()).champion,
     )
-    owe(ws)
-    ws.decisions.record(decision)
-    carry_out_or_owe(ws)
-    return decision
+    return record_and_carry_out(ws, decision)

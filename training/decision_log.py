@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -49,6 +50,11 @@ class DecisionLog:
         # Reading whole beats an index: a decade of weeks is a few thousand lines.
         content = self.path.read_bytes() if self.path.exists() else b""
         return list(_parse(_whole_lines(content)[0], self.path))
+
+
+def now() -> datetime:
+    """This moment as decisions state it: UTC without a zone, in whole seconds."""
+    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 
 @contextmanager

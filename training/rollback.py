@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ingest.errors import RegistryError
-from training.carry_out import carry_out_or_owe, owe
+from training.carry_out import carry_out_or_owe, record_and_carry_out
 from training.promotion import MODEL, aliases_after
 from training.vocabulary import Decision, Evidence
 from training.workspace import Workspace
@@ -48,10 +48,7 @@ def roll_back(
         model_version=target,
         previous_version=left,
     )
-    owe(ws)
-    ws.decisions.record(decision)
-    carry_out_or_owe(ws)
-    return decision
+    return record_and_carry_out(ws, decision)
 
 
 def roll_back_as_requested(ws: Workspace, as_of: datetime) -> dict[str, Any]:
