@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ingest.whole_files import write_whole
-from monitoring.evidently_reports import DriftReport, EvidentlyReports
 from monitoring.history import trailing
 from monitoring.policy import ANSWERS, WatchPolicy, choose_action
 from training.comparison import compared_versions, judge_on_last_week, summarise
@@ -25,6 +24,9 @@ from training.recommender.states import USER_FEATURES
 from training.vocabulary import Action, Decision, Evidence
 from training.week_data import WEEK, WeekData
 from training.workspace import Workspace
+
+if TYPE_CHECKING:
+    from monitoring.evidently_reports import DriftReport
 
 #: Weeks that realised quality is compared with, and that must have arrived whole for the data to count as verified.
 HISTORY_WEEKS = 8
@@ -190,6 +192,8 @@ def _release_evidence(ws: Workspace, registry: MlflowRegistry, as_of: datetime) 
 
 def _drift(ws: Workspace, as_of: datetime) -> dict[str, Any] | None:
     """Last week's customers and what they were shown against the four weeks before; None while there are too few weeks."""
+    from monitoring.evidently_reports import EvidentlyReports  # two seconds, for which settling a week need not wait
+
     current, reference = _observed(ws, as_of - WEEK), [_observed(ws, as_of - k * WEEK) for k in range(2, 6)]
     known = [frame for frame in reference if frame is not None and PREDICTION in frame]
     if current is None or PREDICTION not in current or not known:

@@ -19,9 +19,7 @@ from types import MappingProxyType
 
 from ingest.errors import PlatformError, RegistryError, SettingsError
 from serving.canary import CanaryPolicy
-from serving.controller import Controller
 from serving.guard import limits_from_environment
-from serving.ramp import Ramp
 from training.workspace import Workspace
 
 SERVICE = "serving.bento_service:RecommenderService"
@@ -123,6 +121,9 @@ def running_controller(ws: Workspace, policy: CanaryPolicy) -> Iterator[None]:
 
     Raises RegistryError when there is nothing to release: no version was ever promoted, or none can be loaded.
     """
+    from serving.controller import Controller  # MLflow takes two seconds: a port that is taken is told before that
+    from serving.ramp import Ramp
+
     controller, over = Controller(ws, Ramp(ws, policy)), threading.Event()
     say = logging.FileHandler(ws.home / SERVING_LOG)
     say.setFormatter(logging.Formatter("%(asctime)s [%(levelname)s] [controller] %(message)s"))

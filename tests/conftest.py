@@ -15,6 +15,8 @@ TOLD_ONCE = {
     "test_demo.py": "demo", "test_serving.py": "demo", "test_api_contract.py": "demo", "test_drills.py": "demo",
     "test_up.py": "demo",
     "test_full_disk.py": "two weeks", "test_killed.py": "two weeks",
+    "test_controller.py": "small registry", "test_ramp.py": "small registry", "test_canary_decision.py": "small registry",
+    "test_late_answers.py": "small registry", "test_rollback.py": "small registry",
 }  # fmt: skip
 
 

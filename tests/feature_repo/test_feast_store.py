@@ -26,6 +26,15 @@ def new_store(folder: Path) -> FeastStore:
     return store
 
 
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> FeastStore:
+    """A store that knows two customers since MONDAY, offline and online; for tests that only read."""
+    store = new_store(tmp_path_factory.mktemp("known"))
+    store.write_rows(interactions(TWO_CUSTOMERS), MONDAY)
+    store.materialise(MONDAY)
+    return store
+
+
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=LOGS)
 def test_no_training_row_holds_what_was_not_available_at_its_moment(
@@ -50,15 +59,13 @@ def test_rows_written_anew_are_joined_anew(tmp_path: Path) -> None:
     assert store.historical("user_id", ["a"], MONDAY)["user_purchases"].item() == 2
 
 
-def test_remembered_rows_are_those_that_a_join_gives(tmp_path: Path) -> None:
+def test_remembered_rows_are_those_that_a_join_gives(known: FeastStore) -> None:
     """Whoever asks first: some customers, all, in another order, or one whom nobody knows."""
-    store = new_store(tmp_path)
-    store.write_rows(interactions(TWO_CUSTOMERS), MONDAY)
-    store.historical("user_id", ["a"], MONDAY)
+    known.historical("user_id", ["a"], MONDAY)
     for users in (["b"], ["b", "a"], ["a", "stranger"], ["stranger"]):
-        remembered = store.historical("user_id", users, MONDAY)
+        remembered = known.historical("user_id", users, MONDAY)
         feast_store._joined.clear()
-        direct = store._join("user_id", users, MONDAY).reindex(users).reset_index()
+        direct = known._join("user_id", users, MONDAY).reindex(users).reset_index()
         pd.testing.assert_frame_equal(remembered, direct, check_dtype=False)
 
 
@@ -71,19 +78,15 @@ def test_a_late_correction_shows_up_from_its_arrival_on(tmp_path: Path) -> None:
     assert seen == [1, 2]
 
 
-def test_rows_of_the_future_are_not_joined(tmp_path: Path) -> None:
+def test_rows_of_the_future_are_not_joined(known: FeastStore) -> None:
     """Before its first row a customer has no features, though the store holds later ones."""
-    store = new_store(tmp_path)
-    store.write_rows(interactions(TWO_CUSTOMERS), MONDAY)
-    assert store.historical("user_id", ["a"], MONDAY - WEEK).drop(columns="user_id").isna().all(axis=None)
+    assert known.historical("user_id", ["a"], MONDAY - WEEK).drop(columns="user_id").isna().all(axis=None)
 
 
-def test_stale_rows_are_not_joined(tmp_path: Path) -> None:
+def test_stale_rows_are_not_joined(known: FeastStore) -> None:
     """Rows older than the time to live are absent rather than silently old."""
-    store = new_store(tmp_path)
-    store.write_rows(interactions(TWO_CUSTOMERS), MONDAY)
-    assert store.historical("user_id", ["a"], MONDAY + TTL)["user_purchases"].item() == 3
-    assert store.historical("user_id", ["a"], MONDAY + TTL + WEEK)["user_purchases"].isna().item()
+    assert known.historical("user_id", ["a"], MONDAY + TTL)["user_purchases"].item() == 3
+    assert known.historical("user_id", ["a"], MONDAY + TTL + WEEK)["user_purchases"].isna().item()
 
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -116,12 +119,9 @@ def test_the_online_store_never_goes_back(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(store.online(["a"]), later)
 
 
-def test_an_unknown_customer_is_a_row_of_nulls(tmp_path: Path) -> None:
+def test_an_unknown_customer_is_a_row_of_nulls(known: FeastStore) -> None:
     """Serving asks for anybody; who is not known has no values, and no error."""
-    store = new_store(tmp_path)
-    store.write_rows(interactions(TWO_CUSTOMERS), MONDAY)
-    store.materialise(MONDAY)
-    nobody = store.online(["nobody"])
+    nobody = known.online(["nobody"])
     assert nobody["user_id"].item() == "nobody"
     assert nobody.drop(columns="user_id").isna().all(axis=None)
 
@@ -161,24 +161,18 @@ def test_what_the_store_remembers_is_replaced_whole(tmp_path: Path) -> None:
         assert not (tmp_path / f"old {name}").samefile(tmp_path / f"{name}.json")
 
 
-def test_history_comes_back_as_arrays(tmp_path: Path) -> None:
+def test_history_comes_back_as_arrays(known: FeastStore) -> None:
     """A sequence feature keeps its order through Parquet, Feast and SQLite: most recent first."""
-    store = new_store(tmp_path)
-    store.write_rows(interactions(TWO_CUSTOMERS), MONDAY)
-    store.materialise(MONDAY)
-    offline, online = store.historical("user_id", ["a"], MONDAY), store.online(["a"])
+    offline, online = known.historical("user_id", ["a"], MONDAY), known.online(["a"])
     assert list(offline["history_item_ids"].item()) == list(online["history_item_ids"].item()) == ["x", "y"]
     assert np.array_equal(offline["history_orders"].item(), [2, 1])
 
 
-def test_a_row_says_since_when_it_was_available(tmp_path: Path) -> None:
+def test_a_row_says_since_when_it_was_available(known: FeastStore) -> None:
     """Serving can tell how old a customer's features are, and a customer without rows from one with old ones."""
-    store = new_store(tmp_path)
-    store.write_rows(interactions(TWO_CUSTOMERS), MONDAY)
-    store.materialise(MONDAY)
-    known, unknown = store.online_rows(["a", "nobody"])
-    assert known is not None
-    assert (known.available_at, known.values["user_purchases"], unknown) == (MONDAY, 3, None)
+    row, unknown = known.online_rows(["a", "nobody"])
+    assert row is not None
+    assert (row.available_at, row.values["user_purchases"], unknown) == (MONDAY, 3, None)
 
 
 def test_a_store_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
@@ -189,9 +183,7 @@ def test_a_store_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
         store.online_rows(["a"])
 
 
-def test_the_moment_of_a_row_is_its_availability(tmp_path: Path) -> None:
+def test_the_moment_of_a_row_is_its_availability(known: FeastStore) -> None:
     """Every stored row is stamped with the Monday on which it could first be known."""
-    store = new_store(tmp_path)
-    store.write_rows(interactions(TWO_CUSTOMERS), MONDAY)
-    for path in (tmp_path / "rows").rglob("*.parquet"):
+    for path in known.rows.rglob("*.parquet"):
         assert set(pd.read_parquet(path)["available_at"]) == {pd.Timestamp(datetime(2011, 1, 24))}

@@ -99,6 +99,7 @@ def test_the_configuration_is_valid() -> None:
     assert f"{len(RULES)} rules found" in checked.stdout
 
 
+@pytest.mark.slow
 def test_every_alert_does_what_its_cases_say() -> None:
     """Prometheus's own evaluation of every case agrees with what is expected."""
     tested = promtool("test", "rules", "alerts_test.yml")

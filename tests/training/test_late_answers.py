@@ -12,13 +12,12 @@ import pytest
 from dags.logical_week import landed_and_watched
 from ingest.errors import RegistryError
 from monitoring.watch import settle_week
-from tests.training.versions import register
+from tests.training.histories import begun_anew, decide, small_registry
 from training.candidate_decision import candidate_decision
-from training.carry_out import carry_out
 from training.mlflow_registry import MlflowRegistry
 from training.rollback import roll_back, roll_back_as_requested
 from training.settings import build_settings
-from training.vocabulary import Action, Decision, GateResult, Verdict
+from training.vocabulary import Action, GateResult, Verdict
 from training.weekly import judge_candidate
 from training.workspace import Workspace
 
@@ -28,34 +27,16 @@ ASKED = Action("ask_a_person", "quality lost", "nothing better is known").to_dic
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with three registered versions."""
-    home = tmp_path_factory.mktemp("versions")
-    registry = MlflowRegistry(build_settings(home))
-    assert [register(registry, key).version for key in "abc"] == ["1", "2", "3"]
-    return home
+    return small_registry(tmp_path_factory)
 
 
 @pytest.fixture
 def ws(versions: Path) -> Workspace:
     """The same versions with an empty history: 1, then 2 promoted."""
-    home = Workspace(build_settings(versions))
-    home.decisions.path.unlink(missing_ok=True)
-    for part in (versions / "weeks").glob("*/*.json"):
-        part.unlink()
-    promote(home, "1", datetime(2011, 2, 14))
-    promote(home, "2", datetime(2011, 2, 21))
-    return home
-
-
-def promote(ws: Workspace, version: str, at: datetime) -> None:
-    subject = f"recommender version {version}"
-    ws.decisions.record(
-        Decision(
-            at=at.isoformat(), actor="policy", kind="promotion", subject=subject, action="promote", reason="better",
-            model_version=version,
-        )
-    )  # fmt: skip
-    carry_out(ws)
+    ws = begun_anew(versions)
+    decide(ws, "promotion", "1", datetime(2011, 2, 14))
+    decide(ws, "promotion", "2", datetime(2011, 2, 21))
+    return ws
 
 
 def leave(ws: Workspace, **parts: Mapping[str, Any]) -> None:
@@ -75,7 +56,7 @@ def test_the_version_in_question_is_taken_back(ws: Workspace) -> None:
 def test_a_late_answer_moves_nothing(ws: Workspace) -> None:
     """The version that the question was about is gone: its successor is not rolled back, and the record says why."""
     leave(ws, watch={"action": ASKED, "champion": "2"}, settle={"answer": {"by": "person:ann"}, "outcome": "roll_back"})
-    promote(ws, "3", MONDAY)
+    decide(ws, "promotion", "3", MONDAY)
     assert roll_back_as_requested(ws, MONDAY)["champion"] == "3"
     last = ws.decisions.read()[-1]
     assert (last.kind, last.actor) == ("hold", "person:ann")
@@ -86,7 +67,7 @@ def test_a_late_answer_moves_nothing(ws: Workspace) -> None:
 def test_going_back_from_the_first_version_is_a_hold(ws: Workspace) -> None:
     """The answers are the same every week, so a person may ask for what there is not; the week goes on all the same."""
     ws.decisions.path.unlink()
-    promote(ws, "1", datetime(2011, 2, 14))
+    decide(ws, "promotion", "1", datetime(2011, 2, 14))
     leave(ws, watch={"action": ASKED, "champion": "1"}, settle={"answer": {"by": "person:ann"}, "outcome": "roll_back"})
     assert roll_back_as_requested(ws, MONDAY)["champion"] == "1"
     last = ws.decisions.read()[-1]
@@ -140,7 +121,7 @@ def test_a_candidate_is_not_promoted_over_a_version_it_was_not_judged_against(ws
     assert candidate_decision(ws, MONDAY) == promotion, "a run that died after the record must decide the same again"
 
     ws.decisions.path.unlink()
-    promote(ws, "1", datetime(2011, 2, 14))
+    decide(ws, "promotion", "1", datetime(2011, 2, 14))
     refusal = candidate_decision(ws, MONDAY)
     assert refusal.kind == "refusal"
     assert "judged against version 2, but a rollback has put version 1 in its place" in refusal.reason

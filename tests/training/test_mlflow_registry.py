@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,8 +21,13 @@ from training.settings import build_settings
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> MlflowRegistry:
-    return MlflowRegistry(build_settings(tmp_path_factory.mktemp("registry")))
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("registry")
+
+
+@pytest.fixture(scope="module")
+def registry(home: Path) -> MlflowRegistry:
+    return MlflowRegistry(build_settings(home))
 
 
 def folder_of(version: str) -> Path:
@@ -118,13 +121,14 @@ REQUESTS: dict[str, Callable[[MlflowRegistry], object]] = {
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory) -> MlflowRegistry:
-    """A registry whose database was overwritten after it was opened."""
-    home = tmp_path_factory.mktemp("broken")
-    registry = MlflowRegistry(build_settings(home))
-    assert registry.versions() == []
-    (home / "mlflow.db").write_bytes(b"no database any more" * 1_000)
-    return registry
+def broken(registry: MlflowRegistry, home: Path, tmp_path_factory: pytest.TempPathFactory) -> MlflowRegistry:
+    """A registry whose database was overwritten after it was opened; a copy, for its tables take a second to make."""
+    settings = build_settings(tmp_path_factory.mktemp("broken"))
+    database = Path(shutil.copy(home / "mlflow.db", settings.home))
+    copied = MlflowRegistry(settings)
+    assert copied.versions() == registry.versions()
+    database.write_bytes(b"no database any more" * 1_000)
+    return copied
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
@@ -147,15 +151,9 @@ def test_an_alias_needs_a_version(registry: MlflowRegistry) -> None:
         registry.set_aliases(Aliases(champion="99"))
 
 
-def test_an_unreachable_server_is_a_clear_error(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tracking server that is down is named, with the setting to check."""
-    code = (
-        "from pathlib import Path; from training.settings import build_settings; "
-        "from training.mlflow_registry import MlflowRegistry; "
-        f"MlflowRegistry(build_settings(Path({str(tmp_path)!r}), tracking_uri='http://127.0.0.1:9'))"
-    )
-    quick = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}
-    ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **quick}, check=False
-    )
-    assert "RegistryError: MLflow at http://127.0.0.1:9 cannot be used" in ended.stderr
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    with pytest.raises(RegistryError, match=r"^MLflow at http://127.0.0.1:9 cannot be used: .* tracking_uri setting\."):
+        MlflowRegistry(build_settings(tmp_path, tracking_uri="http://127.0.0.1:9"))
