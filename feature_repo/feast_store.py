@@ -47,11 +47,16 @@ class FeastStore:
     """The feature store of one workspace: DuckDB over Parquet offline, SQLite (or what `online` says) online.
 
     `root` holds the rows, Feast's registry and the SQLite file. `online` is Feast's `online_store` block,
-    for example `{"type": "redis", "connection_string": "localhost:6379"}`.
+    for example `{"type": "redis", "connection_string": "localhost:6379"}`. `patience_s` is how long one read of the online
+    store may wait, for a lock or for the network; without it Redis is tried again for ten seconds, and SQLite waits for five.
     """
 
-    def __init__(self, root: Path, online: dict[str, str] | None = None) -> None:
+    def __init__(self, root: Path, online: dict[str, str] | None = None, *, patience_s: float | None = None) -> None:
         self.root = root
+        self._patience_s = patience_s
+        if online and online["type"] == "redis" and patience_s is not None:
+            hurried = f"socket_timeout={patience_s},socket_connect_timeout={patience_s},retry=null"
+            online = {**online, "connection_string": f"{online['connection_string']},{hurried}"}
         self.rows = root / "rows"
         root.mkdir(parents=True, exist_ok=True)
         self._feast = FeatureStore(
@@ -152,8 +157,8 @@ class FeastStore:
         nothing is looked up again. Raises FeatureError when the store does not answer.
         """
         keys = [EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user_id)]) for user_id in user_ids]
-        store, config = self._online_store
         try:
+            store, config = self._online_store
             by_view = [store.online_read(config, view, keys, names) for view, names in self._online_views]
         except (sqlite3.Error, RedisError, OSError) as error:
             raise FeatureError(f"The online store does not answer: {error}. Features cannot be read.") from error
@@ -173,7 +178,10 @@ class FeastStore:
 
     @cached_property
     def _online_store(self) -> tuple[Any, RepoConfig]:
-        return self._feast._get_provider().online_store, self._feast.config
+        store, config = self._feast._get_provider().online_store, self._feast.config
+        if config.online_store.type == "sqlite" and self._patience_s is not None:
+            store._get_conn(config).execute(f"PRAGMA busy_timeout = {round(self._patience_s * 1000)}")  # type: ignore[attr-defined]
+        return store, config
 
     def _path(self, view: View, as_of: datetime) -> Path:
         return self.rows / view.name / f"{as_of:%Y-%m-%d}.parquet"

@@ -20,7 +20,7 @@ from serving.load import Client, ClosedLoop, OpenLoop, Question, Result, running
 from training.workspace import Workspace
 
 RATE, CONNECTIONS = 200.0, 8
-CLOSED_S, OPEN_S, WARM_S = 8.0, 30.0, 4.0
+CLOSED_S, OPEN_S, WARM_S = 8.0, 20.0, 4.0
 
 Tell = Callable[[str], None]
 
@@ -65,15 +65,18 @@ def bench_serving(home: Path, *, rounds: int, soak: int, tell: Tell) -> dict[str
             at_start = servers[0].rss_mb()
             closed: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
             opened: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
+            even: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
             for turn in range(rounds):
                 for server in servers:
                     tell(f"round {turn + 1} of {rounds}: {server.name}")
                     closed[server.name].append(_measured(server, ClosedLoop(CONNECTIONS, seconds=CLOSED_S), asked))
                     opened[server.name].append(_measured(server, OpenLoop(RATE, OPEN_S, seed=turn), asked))
+                    even[server.name].append(_measured(server, OpenLoop(RATE, OPEN_S, spacing="constant"), asked))
             soaked = _soak(servers[0], asked, soak, tell) if soak else {}
     return {
         "closed": {name: _spread(figures) for name, figures in closed.items()},
         "open": {name: _spread(figures) for name, figures in opened.items()},
+        "open_even": {name: _spread(figures) for name, figures in even.items()},
         "rss_mb_at_start": round(at_start, 1),
         **soaked,
     }
@@ -147,7 +150,8 @@ def as_tables(found: Mapping[str, Any]) -> list[Table]:
     """What was measured, for a reader: the median of the rounds, and their range below it."""
     tables = [
         _table(f"As much as it can: {CONNECTIONS} connections that ask again at once", found["closed"]),
-        _table(f"{RATE:.0f} requests a second, at random moments, whatever the server does", found["open"]),
+        _table(f"{RATE:.0f} requests a second at random moments, whatever the server does", found["open"]),
+        _table(f"{RATE:.0f} requests a second, evenly spaced, whatever the server does", found["open_even"]),
     ]
     if "soak_rss_mb" in found:
         soak = Table("requests", "RSS of the largest process, MB", title="Memory")

@@ -40,7 +40,7 @@ class EmptyService:
 def starlette_app() -> Starlette:
     """The same ranking, features and log, with no schema, no guard, no metrics of the server."""
     from feature_repo.feast_store import FeastStore
-    from serving.feature_reader import FeatureReader
+    from serving.feature_reader import PATIENCE_S, FeatureReader
     from serving.follower import Follower
     from serving.prediction_log import PredictionLog
     from serving.recommender import Question, Recommender
@@ -51,14 +51,14 @@ def starlette_app() -> Starlette:
 
     ws = Workspace(settings_from_environment())
     folder = ServingFolder(ws.home)
-    follower, reader = Follower(folder), FeatureReader(FeastStore(ws.features, ws.settings.feast_online))
+    follower, store = Follower(folder), FeastStore(ws.features, ws.settings.feast_online, patience_s=PATIENCE_S)
 
     def slots() -> Slots:
         assert follower.slots is not None
         return follower.slots
 
     log = PredictionLog(folder.predictions)
-    recommender = Recommender(slots, reader.read, log)
+    recommender = Recommender(slots, FeatureReader(store).read, log)
 
     async def recommend(request: Request) -> Response:
         asked = from_json(await request.body())
@@ -73,7 +73,6 @@ def starlette_app() -> Starlette:
             gc.freeze()
             yield
         follower.stop()
-        reader.close()
 
     async def ready(_: Request) -> Response:
         return Response()

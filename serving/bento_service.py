@@ -19,7 +19,7 @@ from starlette.responses import Response
 from feature_repo.feast_store import FeastStore
 from ingest.errors import FeatureError
 from serving.explain import explanation
-from serving.feature_reader import FeatureReader, UserFeatures
+from serving.feature_reader import PATIENCE_S, FeatureReader, UserFeatures
 from serving.follower import Follower
 from serving.guard import Guard, limits_from_environment
 from serving.openapi import page
@@ -75,9 +75,8 @@ class RecommenderService:
         self._follower = Follower(folder)
         self._follower.start()
         self._log = PredictionLog(folder.predictions).__enter__()
-        self._store = FeastStore(ws.features, ws.settings.feast_online)
-        self._reader = FeatureReader(self._store)
-        self._recommender = Recommender(self._slots, self._reader.read, self._log)
+        self._store = FeastStore(ws.features, ws.settings.feast_online, patience_s=PATIENCE_S)
+        self._recommender = Recommender(self._slots, FeatureReader(self._store).read, self._log)
         self._metrics = WorkerMetrics(self._follower, self._log)
         self._metrics.start()
         self._warm()
@@ -132,7 +131,7 @@ class RecommenderService:
                 f"Item {item_id!r} is not in the catalogue of {slots.index.as_of:%Y-%m-%d}: unknown, or not sold for too long. "
                 "Leave item_id out, or name an item that is sold."
             )
-        answer, features_s = await self._recommender.explain(_question(user_id, k, list))
+        answer, features_s = self._recommender.explain(_question(user_id, k, list))
         return _json(explanation(answer, slots.index, item_id=item_id, features_s=features_s))
 
     def __is_ready__(self) -> bool:
@@ -142,7 +141,6 @@ class RecommenderService:
     def close(self) -> None:
         self._metrics.stop()
         self._follower.stop()
-        self._reader.close()
         self._log.close()
 
     def _slots(self) -> Slots:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -181,6 +186,37 @@ def test_a_store_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "online.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(FeatureError, match="does not answer"):
         store.online_rows(["a"])
+
+
+@contextmanager
+def hanging_redis(_: Path) -> Iterator[dict[str, str]]:
+    """A server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        yield {"type": "redis", "connection_string": f"127.0.0.1:{silent.getsockname()[1]}"}
+
+
+@contextmanager
+def locked_sqlite(root: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(root / "online.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        yield None
+
+
+@pytest.mark.parametrize("harm", [hanging_redis, locked_sqlite])
+def test_no_read_waits_longer_than_the_patience(
+    known: FeastStore, harm: Callable[[Path], AbstractContextManager[dict[str, str] | None]]
+) -> None:
+    """A store that hangs costs each of two reads ten milliseconds, and is an error that says so."""
+    with harm(known.root) as online:
+        store = FeastStore(known.root, online, patience_s=0.01)
+        for _ in range(3):
+            began = time.perf_counter()
+            with pytest.raises(FeatureError, match="The online store does not answer"):
+                store.online_rows(["a"])
+            # The margin is for a busy machine and the first connection: without patience it would be five seconds and more.
+            assert time.perf_counter() - began < 1
+    if online is None:  # and it is well again when the lock is gone
+        assert store.online_rows(["a"]) != [None]
 
 
 def test_the_moment_of_a_row_is_its_availability(known: FeastStore) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -82,9 +81,8 @@ class FakeReader:
         self.rows = rows()
         self.batches: list[int] = []
 
-    async def read(self, user_ids: list[str]) -> list[UserFeatures]:
+    def read(self, user_ids: list[str]) -> list[UserFeatures]:
         self.batches.append(len(user_ids))
-        await asyncio.sleep(0.001)  # as a store takes its time
         return [UserFeatures(self.rows.get(user_id), "fresh") for user_id in user_ids]
 
 

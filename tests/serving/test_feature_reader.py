@@ -1,11 +1,8 @@
-"""Features are read within the deadline whatever the store does: fresh, else remembered, else none."""
+"""Features are there whatever the store does: fresh, else remembered, else none."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -16,27 +13,21 @@ from ingest.errors import FeatureError
 from serving.feature_reader import FeatureReader, ReaderLimits, UserFeatures
 
 ANNE, BOB = (OnlineRow({"user_orders": orders}, datetime(2026, 3, 2)) for orders in (3, 5))
-LIMITS = ReaderLimits(deadline_s=0.05, stale_limit_s=3600, failures_to_open=3, open_s=1.0)
-PATIENT = ReaderLimits(deadline_s=30)
 NONE = UserFeatures(None, "no_features")
 
-State = Literal["well", "refuses", "hangs"]
+State = Literal["well", "refuses"]
 
 
 class FakeStore:
-    """Knows Anne and Bob; answers, refuses or hangs as it is told, and keeps what it was asked for."""
+    """Knows Anne and Bob; answers or refuses as it is told, and keeps what it was asked for."""
 
     def __init__(self) -> None:
         self.state: State = "well"
         self.asked: list[list[str]] = []
-        self.go_on = threading.Event()
 
     def online_rows(self, user_ids: Sequence[str]) -> list[OnlineRow | None]:
         self.asked.append(list(user_ids))
-        state = self.state
-        if state == "hangs":
-            self.go_on.wait(30)
-        if state == "refuses":
+        if self.state == "refuses":
             raise FeatureError("The online store does not answer.")
         return [{"anne": ANNE, "bob": BOB}.get(user_id) for user_id in user_ids]
 
@@ -52,10 +43,8 @@ class Clock:
 
 
 @pytest.fixture
-def store() -> Iterator[FakeStore]:
-    fake = FakeStore()
-    yield fake
-    fake.go_on.set()
+def store() -> FakeStore:
+    return FakeStore()
 
 
 @pytest.fixture
@@ -64,25 +53,21 @@ def clock() -> Clock:
 
 
 def read(reader: FeatureReader, *user_ids: str) -> list[UserFeatures]:
-    return asyncio.run(reader.read(user_ids))
+    return reader.read(user_ids)
 
 
 #    the rung is             because of what the store did at these seconds          for      with this row
 LADDER: list[tuple[str, list[tuple[float, State]], str, OnlineRow | None]] = [
     ("fresh", [(0, "well")], "anne", ANNE),
     ("fresh", [(0, "well")], "nobody", None),  # that the store knows nobody of this name is an answer
-    ("fresh", [(0, "hangs"), (1, "refuses"), (2, "well")], "anne", ANNE),
-    ("stale_features", [(0, "well"), (0, "hangs")], "anne", ANNE),
+    ("fresh", [(0, "refuses"), (1, "refuses"), (2, "well")], "anne", ANNE),
     ("stale_features", [(0, "well"), (0, "refuses")], "anne", ANNE),
     ("stale_features", [(0, "well"), (0, "refuses")], "nobody", None),
-    ("stale_features", [(0, "well"), (3600, "hangs")], "anne", ANNE),
     ("stale_features", [(0, "well"), (3600, "refuses")], "anne", ANNE),
     ("stale_features", [(0, "well"), (3000, "well"), (6600, "refuses")], "anne", ANNE),  # each reading renews it
     ("stale_features", [(0, "well"), (3000, "refuses"), (3600, "refuses")], "anne", ANNE),
-    ("no_features", [(0, "well"), (3600.1, "hangs")], "anne", None),
     ("no_features", [(0, "well"), (3600.1, "refuses")], "anne", None),
     ("no_features", [(0, "well"), (3000, "refuses"), (3600.1, "refuses")], "anne", None),  # and no refusal does
-    ("no_features", [(0, "hangs")], "anne", None),
     ("no_features", [(0, "refuses")], "anne", None),
 ]
 
@@ -91,20 +76,18 @@ LADDER: list[tuple[str, list[tuple[float, State]], str, OnlineRow | None]] = [
 def test_the_rung_follows_from_what_the_store_did(
     store: FakeStore, clock: Clock, case: tuple[str, list[tuple[float, State]], str, OnlineRow | None]
 ) -> None:
-    """Fresh while it answers in time, remembered up to the limit and not just beyond it, else none."""
+    """Fresh while it answers, remembered up to the limit and not just beyond it, else none."""
     rung, past, user_id, row = case
-    reader = FeatureReader(store, LIMITS, clock)
+    reader = FeatureReader(store, clock=clock)
     for second, state in past:
         clock.now, store.state = 1_000 + second, state
-        store.go_on.clear()
         found = read(reader, user_id)
-        store.go_on.set()
     assert found == [UserFeatures(row, rung)]  # type: ignore[arg-type]
 
 
-def opened(store: FakeStore, clock: Clock, limits: ReaderLimits = PATIENT) -> FeatureReader:
+def opened(store: FakeStore, clock: Clock) -> FeatureReader:
     """A reader whose store has just refused three times."""
-    reader, store.state = FeatureReader(store, limits, clock), "refuses"
+    reader, store.state = FeatureReader(store, clock=clock), "refuses"
     for _ in range(3):
         read(reader, "anne")
     assert len(store.asked) == 3
@@ -138,28 +121,9 @@ def test_a_try_that_fails_leaves_the_store_alone_for_another_second(store: FakeS
         assert len(store.asked) == calls
 
 
-def test_while_one_request_tries_the_others_do_not_wait(store: FakeStore, clock: Clock) -> None:
-    """They take their lower rung at once, and whoever tries gets the answer of the store."""
-
-    async def story() -> None:
-        trying = asyncio.create_task(reader.read(["anne"]))
-        await asyncio.sleep(0)
-        others = await asyncio.gather(*(reader.read([user_id]) for user_id in ("anne", "bob", "nobody")))
-        assert not trying.done()
-        assert others == [[NONE]] * 3
-        store.go_on.set()
-        assert await trying == [UserFeatures(ANNE, "fresh")]
-        assert await reader.read(["bob"]) == [UserFeatures(BOB, "fresh")]
-
-    reader = opened(store, clock)
-    store.state, clock.now = "hangs", 1_001.0
-    asyncio.run(story())
-    assert store.asked[3:] == [["anne"], ["bob"]]
-
-
 def test_only_failures_in_a_row_count(store: FakeStore, clock: Clock) -> None:
     """An answer in between shows that the store lives."""
-    reader = FeatureReader(store, PATIENT, clock)
+    reader = FeatureReader(store, clock=clock)
     states: list[State] = ["refuses", "refuses", "well", "refuses", "refuses", "well"]
     for state in states:
         store.state = state
@@ -168,26 +132,9 @@ def test_only_failures_in_a_row_count(store: FakeStore, clock: Clock) -> None:
     assert len(store.asked) == 6
 
 
-def test_a_customer_who_hangs_up_does_not_keep_the_store_closed(store: FakeStore, clock: Clock) -> None:
-    """When the request that tries is cancelled, the next one tries in its place."""
-
-    async def story() -> list[UserFeatures]:
-        trying = asyncio.create_task(reader.read(["anne"]))
-        await asyncio.sleep(0)
-        trying.cancel()
-        await asyncio.gather(trying, return_exceptions=True)
-        store.state = "well"
-        store.go_on.set()
-        return await reader.read(["bob"])
-
-    reader = opened(store, clock)
-    store.state, clock.now = "hangs", 1_001.0
-    assert asyncio.run(story()) == [UserFeatures(BOB, "fresh")]
-
-
 def test_no_more_customers_are_remembered_than_the_limit(store: FakeStore, clock: Clock) -> None:
     """Those who were read longest ago are forgotten first."""
-    reader = FeatureReader(store, ReaderLimits(deadline_s=30, remembered=2, failures_to_open=100), clock)
+    reader = FeatureReader(store, ReaderLimits(remembered=2, failures_to_open=100), clock)
     for user_id in ("anne", "bob", "anne", "nobody"):
         read(reader, user_id)
     store.state = "refuses"
@@ -200,7 +147,7 @@ def test_no_more_customers_are_remembered_than_the_limit(store: FakeStore, clock
 
 def test_some_customers_are_read_by_one_call_in_their_order(store: FakeStore, clock: Clock) -> None:
     """Each gets their own row, also one who is asked for twice."""
-    reader = FeatureReader(store, PATIENT, clock)
+    reader = FeatureReader(store, clock=clock)
     found = read(reader, "bob", "nobody", "anne", "bob")
     assert [features.row for features in found] == [BOB, None, ANNE, BOB]
     assert store.asked == [["bob", "nobody", "anne", "bob"]]
@@ -208,46 +155,7 @@ def test_some_customers_are_read_by_one_call_in_their_order(store: FakeStore, cl
 
 def test_each_customer_stands_on_their_own_rung(store: FakeStore, clock: Clock) -> None:
     """When the store fails, who was read before is remembered and who was not has no features."""
-    reader = FeatureReader(store, PATIENT, clock)
+    reader = FeatureReader(store, clock=clock)
     read(reader, "bob")
     store.state = "refuses"
     assert read(reader, "anne", "bob") == [NONE, UserFeatures(BOB, "stale_features")]
-
-
-def test_no_read_takes_longer_than_the_deadline(store: FakeStore) -> None:
-    """A store that hangs costs 20 ms a read and no more, also those that queue behind the one that hangs."""
-    reader, store.state = FeatureReader(store, ReaderLimits(failures_to_open=100)), "hangs"
-
-    async def story() -> list[float]:
-        taken_s = []
-        for _ in range(6):
-            began = time.perf_counter()
-            assert await reader.read(["anne"]) == [NONE]
-            taken_s.append(time.perf_counter() - began)
-        return taken_s
-
-    # The margin is for a busy machine: a read that waited for the store would take 30 s.
-    assert max(asyncio.run(story())) < 0.02 + 0.2
-
-
-def test_what_nobody_waits_for_any_more_is_not_asked(store: FakeStore) -> None:
-    """Reads behind one that hangs do not pile up: when it is over, the store is asked for the next customer."""
-    reader = FeatureReader(store, ReaderLimits(failures_to_open=100))
-    store.state = "hangs"
-    for _ in range(5):
-        read(reader, "anne")
-    store.state = "well"
-    store.go_on.set()
-    deadline = time.monotonic() + 5
-    while read(reader, "bob") != [UserFeatures(BOB, "fresh")]:
-        assert time.monotonic() < deadline
-    assert store.asked[:2] == [["anne"], ["bob"]]
-
-
-def test_closing_does_not_wait_for_a_store_that_hangs(store: FakeStore) -> None:
-    """A worker can always be stopped."""
-    reader, store.state = FeatureReader(store), "hangs"
-    read(reader, "anne")
-    began = time.perf_counter()
-    reader.close()
-    assert time.perf_counter() - began < 1

@@ -458,7 +458,7 @@ def test_an_error_that_nobody_foresaw_leaves_nobody_waiting(worker: Worker) -> N
 def test_an_explained_answer_is_the_one_that_would_be_given(worker: Worker) -> None:
     """By the same slot and with the same list; nobody is shown it, so it is not logged."""
     worker.slots = replace(worker.slots, traffic=CANARY_TRAFFIC)  # type: ignore[type-var]
-    explained, taken_s = asyncio.run(worker.recommender.explain(question("u2")))
+    explained, taken_s = worker.recommender.explain(question("u2"))
     assert (explained.slot, worker.logged()) == ("challenger", [])
     assert taken_s >= 0
     [answer] = asyncio.run(worker.answer(question("u2")))
