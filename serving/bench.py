@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import statistics
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,8 +22,10 @@ from serving.drills import copied, questions
 from serving.load import Client, ClosedLoop, OpenLoop, Question, Result, running_load
 from training.workspace import Workspace
 
-RATE, CONNECTIONS = 200.0, 8
+RATE, CONNECTIONS = 200.0, 16
 CLOSED_S, OPEN_S, WARM_S = 8.0, 20.0, 4.0
+
+STEPS = ("features_ms", "candidates_ms", "score_ms")
 
 Tell = Callable[[str], None]
 
@@ -43,6 +48,16 @@ class Served:
     def rss_mb(self) -> float:
         """The largest of its processes: one that grows does not hide behind the others."""
         return max(p.memory_info().rss for p in self.family()) / 2**20
+
+    def step_seconds(self) -> dict[str, float]:
+        """How long each step has taken so far, of all workers together; empty for a server that does not tell."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as answer:
+                text = answer.read().decode()
+        except urllib.error.HTTPError:
+            return {}
+        told = re.findall(r'^recommender_step_seconds_sum\{slot="\w+",step="(\w+)"\} (\S+)', text, re.MULTILINE)
+        return {step: float(seconds) for step, seconds in told}
 
 
 def bench_serving(home: Path, *, rounds: int, soak: int, tell: Tell) -> dict[str, Any]:
@@ -95,13 +110,15 @@ def _soak(server: Served, asked: Sequence[Question], requests: int, tell: Tell) 
 
 
 def _measured(server: Served, loop: OpenLoop | ClosedLoop, asked: Sequence[Question]) -> dict[str, float]:
-    before = server.cpu_s()
+    before, steps_before = server.cpu_s(), server.step_seconds()
     result = _load(server, loop, asked)
+    cpu_s, steps = server.cpu_s() - before, server.step_seconds()
     failed = result.lost + sum(n for status, n in result.by_class.items() if status != "2xx")
     return {
         "rate": result.figures["rate"],
         **result.latency,
-        "cpu_ms_per_request": (server.cpu_s() - before) / result.sent * 1000,
+        "cpu_ms_per_request": cpu_s / result.sent * 1000,
+        **{f"{step}_ms": (steps[step] - steps_before.get(step, 0)) / result.sent * 1000 for step in steps},
         "failed": float(failed),
         "generator_cpu_ms_per_request": result.cpu_seconds / result.sent * 1000,
         "generator_lag_ms": result.max_send_lag_ms,
@@ -153,6 +170,7 @@ def as_tables(found: Mapping[str, Any]) -> list[Table]:
         _table(f"{RATE:.0f} requests a second at random moments, whatever the server does", found["open"]),
         _table(f"{RATE:.0f} requests a second, evenly spaced, whatever the server does", found["open_even"]),
     ]
+    tables.append(_profile(found["open"]))
     if "soak_rss_mb" in found:
         soak = Table("requests", "RSS of the largest process, MB", title="Memory")
         parts = range(len(found["soak_rss_mb"]))
@@ -160,6 +178,20 @@ def as_tables(found: Mapping[str, Any]) -> list[Table]:
             soak.add_row(f"{found['soak_requests'] * part // (len(parts) - 1):,}", f"{rss:,.0f}")
         tables.append(soak)
     return tables
+
+
+def _profile(servers: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
+    """What a request costs by step, and how much of it is nobody's step: BentoML, HTTP, the guard, the log."""
+    table = Table(
+        "step", "ms of a request", title=f"Where the time goes, at {RATE:.0f} requests a second at random moments"
+    )
+    ours, empty, *_ = servers.values()
+    steps = {name.removesuffix("_ms"): ours[name]["median"] for name in STEPS}
+    for step, taken_ms in steps.items():
+        table.add_row(step, f"{taken_ms:.2f}")
+    table.add_row("all else", f"{ours['cpu_ms_per_request']['median'] - sum(steps.values()):.2f}")
+    table.add_row("[dim]an empty endpoint[/dim]", f"[dim]{empty['cpu_ms_per_request']['median']:.2f}[/dim]")
+    return table
 
 
 def _table(title: str, servers: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Table:
