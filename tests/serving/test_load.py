@@ -14,20 +14,8 @@ import numpy as np
 import pytest
 
 from ingest.errors import PlatformError, SettingsError
-from serving.load import (
-    Client,
-    ClosedLoop,
-    OpenLoop,
-    Outage,
-    Records,
-    Window,
-    outage,
-    running_load,
-    send_load,
-    send_times,
-    summarise,
-    windows,
-)
+from serving.load import Client, ClosedLoop, OpenLoop, running_load, summarise
+from serving.load_generator import send_load, send_times
 
 QUESTIONS = [("/recommend", b'{"user_id": "1"}'), ("/recommend", b'{"user_id": "22"}')]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -245,19 +233,3 @@ def test_quantiles_are_observed_values() -> None:
     """The one that is not smaller: of 1 to 1000 ms the 99.9th percentile is 1000."""
     figures = summarise(np.arange(1.0, 1001.0))
     assert figures == {"p50_ms": 501, "p99_ms": 991, "p99.9_ms": 1000, "max_ms": 1000}
-
-
-def test_windows_and_outage_say_when_answers_stopped() -> None:
-    """Lost and 5xx requests mark the outage; it lasts to the first good answer after the last of them."""
-    records = Records(
-        intended_s=np.array([0.1, 0.9, 1.5, 1.6, 3.2, 3.3]),
-        latency_ms=np.array([2.0, 4.0, 2000.0, 3.0, 5.0, 6.0]),
-        status=np.array([200, 200, 0, 503, 200, 404], dtype=np.int16),
-        retries=np.zeros(6, dtype=np.int16),
-    )
-    [first, second, third, fourth] = windows(records)
-    assert first == Window(start_s=0, sent=2, lost=0, failed=0, slowest_ms=4)
-    assert second == Window(start_s=1, sent=2, lost=1, failed=1, slowest_ms=3)
-    assert (third.sent, fourth.sent) == (0, 2)
-    assert outage(records) == Outage(stopped_s=1.5, resumed_s=3.2, unanswered=2)
-    assert outage(Records(*(column[4:] for column in (getattr(records, name) for name in Records.__slots__)))) is None
