@@ -61,8 +61,8 @@ class AirflowApi:
             with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
+            said = error.read().decode()
             if attempts == 1 or error.code < 500:
-                said = error.read().decode()
                 raise PlatformError(f"Airflow answers {error.code} to {method} {path}: {said}") from error
         except OSError as error:  # URLError and TimeoutError are kinds of it
             raise PlatformError(

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from feast import FeatureStore, RepoConfig
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
+from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
 
 from feature_repo.definitions import TTL, VIEWS, View, feast_objects, schemas
@@ -48,7 +49,8 @@ class FeastStore:
 
     `root` holds the rows, Feast's registry and the SQLite file. `online` is Feast's `online_store` block,
     for example `{"type": "redis", "connection_string": "localhost:6379"}`. `patience_s` is how long one read of the online
-    store may wait, for a lock or for the network; without it Redis is tried again for ten seconds, and SQLite waits for five.
+    store may wait for a lock, or for Redis's next bytes; without it SQLite waits five seconds and Redis without limit. It bounds
+    neither a slow disk, nor the look-up of Redis's name, nor a server that sends a byte at a time.
     """
 
     def __init__(self, root: Path, online: dict[str, str] | None = None, *, patience_s: float | None = None) -> None:
@@ -56,7 +58,7 @@ class FeastStore:
         self._patience_s = patience_s
         if online and online["type"] == "redis" and patience_s is not None:
             hurried = f"socket_timeout={patience_s},socket_connect_timeout={patience_s},retry=null"
-            online = {**online, "connection_string": f"{online['connection_string']},{hurried}"}
+            online = {**online, "connection_string": f"{online.get('connection_string', 'localhost:6379')},{hurried}"}
         self.rows = root / "rows"
         root.mkdir(parents=True, exist_ok=True)
         self._feast = FeatureStore(
@@ -154,12 +156,15 @@ class FeastStore:
         """Customers' rows of the online store, in the order of the ids; None where the store has nothing about one.
 
         By the call of Feast's online stores that `get_online_features` makes, too: .1 ms a customer instead of .4, for
-        nothing is looked up again. Raises FeatureError when the store does not answer.
+        nothing is looked up again. A row that cannot be parsed counts as none, and costs nobody else theirs. Raises
+        FeatureError when the store does not answer.
         """
         keys = [EntityKey(join_keys=["user_id"], entity_values=[Value(string_val=user_id)]) for user_id in user_ids]
         try:
             store, config = self._online_store
             by_view = [store.online_read(config, view, keys, names) for view, names in self._online_views]
+        except DecodeError:
+            return [None] if len(user_ids) == 1 else [self.online_rows([user_id])[0] for user_id in user_ids]
         except (sqlite3.Error, RedisError, OSError) as error:
             raise FeatureError(f"The online store does not answer: {error}. Features cannot be read.") from error
         return [_joined_row(parts) for parts in zip(*by_view, strict=True)]

@@ -130,15 +130,18 @@ def running_controller(ws: Workspace, policy: CanaryPolicy) -> Iterator[None]:
     logger = logging.getLogger("recommender.controller")
     logger.addHandler(say)
     logger.propagate = False
-    if controller.look() is None:
-        raise RegistryError(f"No version in {ws.home} has been promoted yet; replay more weeks, or see `mlops status`.")
     thread = threading.Thread(target=controller.run, args=(over,), name="release-controller", daemon=True)
-    thread.start()
     try:
+        if controller.look() is None:
+            raise RegistryError(
+                f"No version in {ws.home} has been promoted yet; replay more weeks, or see `mlops status`."
+            )
+        thread.start()
         yield
     finally:
         over.set()
-        thread.join(timeout=10)
+        if thread.is_alive():
+            thread.join(timeout=10)
         logger.removeHandler(say)
         say.close()
 

@@ -27,8 +27,7 @@ class OnlineRows(Protocol):
     def online_rows(self, user_ids: Sequence[str]) -> list[OnlineRow | None]: ...
 
 
-#: For each of the two views that a customer's features are in: a read that fails costs twice the objective of the slowest
-#: percent. A store that is well answers in .2 ms.
+#: As long as the objective of the slowest percent; a store that is well answers in less than half a millisecond.
 PATIENCE_S = 0.01
 
 
@@ -43,7 +42,7 @@ class ReaderLimits:
     """Customers remembered by a worker, about 4 kB each."""
 
     failures_to_open: int = 3
-    """In a row; then the store is left alone, so that a slow one does not hold every request up to the deadline."""
+    """In a row; then the store is left alone, so that a store that hangs does not hold every batch up."""
 
     open_s: float = 1.0
     """How long it is left alone before one request tries again."""
@@ -60,9 +59,9 @@ class UserFeatures:
 class FeatureReader:
     """Reads from a store, remembers what it read last, and lets a store that fails recover.
 
-    The worker waits with it, which is why the store must not: `FeastStore(patience_s=PATIENCE_S)` bounds every wait, for
-    SQLite's lock and for the network. A thread with a deadline would bound slow disks, too; it was here, took half a
-    millisecond of every answer, and on a busy machine gave up features that were there.
+    The worker waits with it, so the store must not wait long: `FeastStore(patience_s=PATIENCE_S)` says what it bounds and what
+    it does not. A thread with a deadline would bound all of it, for half a millisecond of every answer, and would give up
+    features that are there whenever the machine is busy.
     """
 
     def __init__(

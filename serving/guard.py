@@ -127,7 +127,7 @@ class Buckets:
 
 
 class Guard:
-    """ASGI middleware in front of everything; `page` is the OpenAPI page, whose paths are all that there is."""
+    """ASGI middleware in front of everything; `page` is the OpenAPI page: its paths and the front page's are all that there is."""
 
     def __init__(
         self, app: App, limits: Limits, page: Mapping[str, Any], clock: Callable[[], float] = time.monotonic

@@ -34,7 +34,7 @@ from training.recommender.ranker import Ranker
 from training.settings import build_settings
 from training.workspace import Workspace
 
-PATIENCE_S = 150.0
+DRILL_PATIENCE_S = 150.0  # a worker on a busy machine takes half a minute to start
 
 
 def champion_of(ws: Workspace) -> str:
@@ -131,7 +131,7 @@ class MlflowServer:
     def start(self) -> None:
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(self._command, env=self._environment, stdout=quiet, stderr=quiet)
-        until(self._answers, "MLflow's server", PATIENCE_S)
+        until(self._answers, "MLflow's server")
 
     def kill(self) -> None:
         if self._process is not None:
@@ -212,7 +212,7 @@ def kill_all(pid: int) -> None:
     psutil.wait_procs(family[1:], timeout=10)
 
 
-def until(found: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
+def until(found: Callable[[], Any], what: str, patience_s: float = DRILL_PATIENCE_S) -> Any:
     """Look again and again. Raises PlatformError when it does not happen."""
     deadline = time.monotonic() + patience_s
     while not (answer := found()):

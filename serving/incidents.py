@@ -363,7 +363,7 @@ def _first(by_rung: list[tuple[str, float]], harm_s: float) -> float | None:
 def fresh_again(by_rung: list[tuple[str, float]], back_s: float) -> float | None:
     """When a second began in which nineteen of twenty answers are fresh.
 
-    Not all: a read of 20 ms, which a busy machine now and then takes, is answered for from memory at any time.
+    Not all: one read that meets a lock of a moment is answered for from memory at any time.
     """
     after = [(rung, at) for rung, at in by_rung if at >= back_s]
     for _, began in after:

@@ -40,7 +40,7 @@ class Ranked:
     scores: list[float]
     candidate_scores: FloatArray
     seconds: float = 0.0
-    """What the model took, for all who were ranked together."""
+    """What scoring and listing took, for all who were ranked together."""
 
 
 def states_of(user_ids: Sequence[str], rows: Sequence[OnlineRow | None], index: ItemIndex) -> UserStates:

@@ -118,7 +118,7 @@ class Recommender:
         if self._work is None:
             self._work = loop.create_task(self._answer_all())
             self._work.add_done_callback(self._ended)
-        return [await waiting.answer for waiting in asking]
+        return list(await asyncio.gather(*(waiting.answer for waiting in asking)))
 
     def explain(self, question: Question) -> tuple[Answer, float]:
         """The answer with its steps, unlogged: nobody is shown it. Returns it with the seconds that reading features took."""
@@ -132,8 +132,11 @@ class Recommender:
         while self._waiting:
             for _ in range(LOOKS):
                 await asyncio.sleep(0)
+            # Who has gone away, such as after BentoML's second, is shown nothing, and must not be logged as if they were.
+            self._waiting = [waiting for waiting in self._waiting if not waiting.answer.done()]
             self._in_work, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
-            self._answer_some(self._in_work)
+            if self._in_work:
+                self._answer_some(self._in_work)
         self._work = None  # not in `_ended`, which runs later: whoever asks before it does would wait for nobody
 
     def _answer_some(self, waiting: Sequence[_Waiting]) -> None:
@@ -146,9 +149,7 @@ class Recommender:
             for w, read in zip(waiting, features, strict=True)
         ]
         for w, answer in zip(waiting, decide(slots, asked), strict=True):
-            request_id = self._record(answer, time.perf_counter() - w.since)
-            if not w.answer.done():  # whoever has gone away meanwhile waits no more
-                w.answer.set_result(answer.to_dict(request_id))
+            w.answer.set_result(answer.to_dict(self._record(answer, time.perf_counter() - w.since)))
         if slots.traffic.mode == "shadow" and "challenger" in slots.models and self._shadow is None:
             self._shadow = asyncio.get_running_loop().create_task(self._answer_in_shadow(slots, asked))
 
@@ -166,11 +167,14 @@ class Recommender:
         """Nobody is left waiting, not even when the work ends with an error that nobody foresaw."""
         if self._work is work:
             self._work = None
-        if work.cancelled() or (error := work.exception()) is None:
+        error = None if work.cancelled() else work.exception()
+        if error is None and not work.cancelled():
             return
         left, self._waiting = [*self._in_work, *self._waiting], []
         for waiting in left:
-            if not waiting.answer.done():
+            if error is None:
+                waiting.answer.cancel()
+            elif not waiting.answer.done():
                 waiting.answer.set_exception(error)
 
     def _record(self, answer: Answer, latency_s: float) -> str:

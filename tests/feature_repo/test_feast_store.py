@@ -206,7 +206,7 @@ def locked_sqlite(root: Path) -> Iterator[None]:
 def test_no_read_waits_longer_than_the_patience(
     known: FeastStore, harm: Callable[[Path], AbstractContextManager[dict[str, str] | None]]
 ) -> None:
-    """A store that hangs costs each of two reads ten milliseconds, and is an error that says so."""
+    """A store that hangs costs ten milliseconds, and is an error that says so."""
     with harm(known.root) as online:
         store = FeastStore(known.root, online, patience_s=0.01)
         for _ in range(3):
@@ -217,6 +217,21 @@ def test_no_read_waits_longer_than_the_patience(
             assert time.perf_counter() - began < 1
     if online is None:  # and it is well again when the lock is gone
         assert store.online_rows(["a"]) != [None]
+
+
+def test_a_row_that_cannot_be_parsed_costs_nobody_else_theirs(tmp_path: Path) -> None:
+    """It counts as none, whether it is read alone or with others."""
+    store = new_store(tmp_path)
+    store.write_rows(interactions(TWO_CUSTOMERS), MONDAY)
+    store.materialise(MONDAY)
+    with closing(sqlite3.connect(tmp_path / "online.db")) as database, database:
+        [(key,), *_] = database.execute(
+            "SELECT DISTINCT entity_key FROM mlops_user_features WHERE hex(entity_key) LIKE '%61'"
+        )
+        database.execute("UPDATE mlops_user_features SET value = x'FFFF' WHERE entity_key = ?", [key])
+    rows = store.online_rows(["a", "b"])
+    assert [row is None for row in rows] == [True, False]
+    assert store.online_rows(["a"]) == [None]
 
 
 def test_the_moment_of_a_row_is_its_availability(known: FeastStore) -> None:

@@ -415,6 +415,21 @@ def test_who_asks_meanwhile_is_answered_together(worker: Worker) -> None:
     assert worker.reader.batches == [1, TOGETHER, 4]
 
 
+def test_requests_that_are_still_on_their_way_share_the_batch(worker: Worker) -> None:
+    """Each takes some rounds of the event loop from its socket to here; the first waits for three."""
+
+    async def arriving(rounds: int) -> None:
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        await worker.recommender.answer([question(f"u{rounds}")])
+
+    async def story() -> None:
+        await asyncio.gather(*map(arriving, range(4)))
+
+    asyncio.run(asyncio.wait_for(story(), 10))
+    assert worker.reader.batches == [4]
+
+
 def test_who_asks_again_at_once_is_answered(worker: Worker) -> None:
     """Also in the moment when the work for the first question is ending."""
 
@@ -429,7 +444,7 @@ def test_who_asks_again_at_once_is_answered(worker: Worker) -> None:
 
 
 def test_who_goes_away_costs_nobody_else(worker: Worker) -> None:
-    """A customer who hangs up while their list is made leaves the others of the batch theirs."""
+    """A customer who hangs up before their list is made leaves the others theirs, and is not logged as if they had seen it."""
 
     async def story() -> list[dict[str, Any]]:
         gone = asyncio.create_task(worker.recommender.answer([question("u0")]))
@@ -439,6 +454,22 @@ def test_who_goes_away_costs_nobody_else(worker: Worker) -> None:
         return await stays
 
     assert [answer["user_id"] for answer in asyncio.run(asyncio.wait_for(story(), 10))] == ["u1"]
+    assert [row["user_id"] for row in worker.logged()] == ["u1"]
+
+
+def test_nobody_waits_for_work_that_was_called_off(worker: Worker) -> None:
+    """As a worker that is stopped does: whoever waits is told at once, not when their own patience ends."""
+
+    async def story() -> None:
+        asking = asyncio.create_task(worker.recommender.answer([question("u0"), question("u1")]))
+        await asyncio.sleep(0)
+        [work] = asyncio.all_tasks() - {asyncio.current_task(), asking}
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(10):
+                await asking
+
+    asyncio.run(story())
 
 
 def test_an_error_that_nobody_foresaw_leaves_nobody_waiting(worker: Worker) -> None:
