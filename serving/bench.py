@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import statistics
 import sys
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from rich.table import Table
 from serving.bento_server import bento_server, free_port, started
 from serving.drills import copied, questions
 from serving.load import Client, ClosedLoop, OpenLoop, Question, Result, running_load
+from serving.scrape import samples, scraped
 from training.workspace import Workspace
 
 RATE, CONNECTIONS = 200.0, 16
@@ -52,17 +51,18 @@ class Served:
     def step_seconds(self) -> dict[str, float]:
         """How long each step has taken so far, of all workers together; empty for a server that does not tell."""
         try:
-            with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as answer:
-                text = answer.read().decode()
+            return step_seconds(scraped(self.url))
         except urllib.error.HTTPError:
             return {}
-        return step_seconds(text)
 
 
 def step_seconds(metrics: str) -> dict[str, float]:
     """The seconds of each step, of all slots together, in a text for Prometheus."""
-    told = re.findall(r'^recommender_step_seconds_sum\{slot="\w+",step="(\w+)"\} (\S+)', metrics, re.MULTILINE)
-    return {step: sum(float(seconds) for name, seconds in told if name == step) for step, _ in told}
+    found: dict[str, float] = {}
+    for sample in samples(metrics, "recommender_step_seconds_sum"):
+        step = sample.labels["step"]
+        found[step] = found.get(step, 0.0) + sample.value
+    return found
 
 
 def bench_serving(home: Path, *, rounds: int, soak: int, tell: Tell) -> dict[str, Any]:
@@ -83,20 +83,25 @@ def bench_serving(home: Path, *, rounds: int, soak: int, tell: Tell) -> dict[str
             for server in servers:
                 _load(server, ClosedLoop(CONNECTIONS, seconds=WARM_S), asked)
             at_start = servers[0].rss_mb()
-            closed: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
-            opened: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
-            even: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
+            measured: dict[str, dict[str, list[dict[str, float]]]] = {
+                kind: {server.name: [] for server in servers} for kind in ("closed", "open", "open_even")
+            }
             for turn in range(rounds):
                 for server in servers:
                     tell(f"round {turn + 1} of {rounds}: {server.name}")
-                    closed[server.name].append(_measured(server, ClosedLoop(CONNECTIONS, seconds=CLOSED_S), asked))
-                    opened[server.name].append(_measured(server, OpenLoop(RATE, OPEN_S, seed=turn), asked))
-                    even[server.name].append(_measured(server, OpenLoop(RATE, OPEN_S, spacing="constant"), asked))
+                    loops: dict[str, OpenLoop | ClosedLoop] = {
+                        "closed": ClosedLoop(CONNECTIONS, seconds=CLOSED_S),
+                        "open": OpenLoop(RATE, OPEN_S, seed=turn),
+                        "open_even": OpenLoop(RATE, OPEN_S, spacing="constant"),
+                    }
+                    for kind, loop in loops.items():
+                        measured[kind][server.name].append(_measured(server, loop, asked))
             soaked = _soak(servers[0], asked, soak, tell) if soak else {}
     return {
-        "closed": {name: _spread(figures) for name, figures in closed.items()},
-        "open": {name: _spread(figures) for name, figures in opened.items()},
-        "open_even": {name: _spread(figures) for name, figures in even.items()},
+        **{
+            kind: {name: _spread(figures) for name, figures in by_server.items()}
+            for kind, by_server in measured.items()
+        },
         "rss_mb_at_start": round(at_start, 1),
         **soaked,
     }
@@ -109,7 +114,7 @@ def _soak(server: Served, asked: Sequence[Question], requests: int, tell: Tell) 
     for part in range(4):
         tell(f"soak: {requests * part // 4:,} of {requests:,} requests")
         result = _load(server, ClosedLoop(CONNECTIONS, requests=requests // 4), asked)
-        failed += result.lost + sum(n for status, n in result.by_class.items() if status != "2xx")
+        failed += _failed(result)
         rss.append(server.rss_mb())
     return {"soak_requests": requests, "soak_failed": failed, "soak_rss_mb": [round(mb, 1) for mb in rss]}
 
@@ -118,16 +123,19 @@ def _measured(server: Served, loop: OpenLoop | ClosedLoop, asked: Sequence[Quest
     steps_before, before = server.step_seconds(), server.cpu_s()
     result = _load(server, loop, asked)
     cpu_s, steps = server.cpu_s() - before, server.step_seconds()
-    failed = result.lost + sum(n for status, n in result.by_class.items() if status != "2xx")
     return {
         "rate": result.figures["rate"],
         **result.latency,
         "cpu_ms_per_request": cpu_s / result.sent * 1000,
         **{f"{step}_ms": (steps[step] - steps_before.get(step, 0)) / result.sent * 1000 for step in steps},
-        "failed": float(failed),
+        "failed": float(_failed(result)),
         "generator_cpu_ms_per_request": result.cpu_seconds / result.sent * 1000,
         "generator_lag_ms": result.max_send_lag_ms,
     }
+
+
+def _failed(result: Result) -> int:
+    return result.lost + sum(n for status, n in result.by_class.items() if status != "2xx")
 
 
 def _load(server: Served, loop: OpenLoop | ClosedLoop, asked: Sequence[Question]) -> Result:

@@ -30,6 +30,7 @@ from serving.harm import (
     until,
 )
 from serving.release import ServingFolder
+from serving.scrape import samples, scraped
 from training.artefact import FILES
 from training.canary_decision import promote_canary
 from training.carry_out import record_and_carry_out
@@ -254,15 +255,17 @@ def log_disk_full(home: Path) -> DrillReport:
         result = running.load.stop()
         time.sleep(WRITTEN_S)
         unlogged = _unlogged(ws, result, after_s=0)
-        failures = figures["recommender_prediction_write_failures_total"]
+        [queued] = samples(figures, "recommender_predictions_queued")
+        [failures] = samples(figures, "recommender_prediction_write_failures_total")
         notes = {
-            "queued_at_most": figures["recommender_predictions_queued"],
-            "write_failures": failures,
+            "queued_at_most": queued.value,
+            "write_failures": failures.value,
             "unlogged_answers": unlogged,
         }
         drilled = report("log-disk-full", result, Told(harm_s, None, _never, notes))
     return _failing(
-        drilled, {"the disk was not full": failures == 0, f"{unlogged} answers are missing in the log": unlogged > 0}
+        drilled,
+        {"the disk was not full": failures.value == 0, f"{unlogged} answers are missing in the log": unlogged > 0},
     )
 
 
@@ -282,24 +285,8 @@ DRILLS: dict[str, Callable[[Path], DrillReport]] = {
 
 def workers(running: Stage) -> set[int]:
     """The processes that answer, as they say themselves."""
-    import re
-    import urllib.request
-
-    with urllib.request.urlopen(f"{running.url}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
-    told = {int(pid) for pid in re.findall(r'^recommender_release_generation\{pid="(\d+)"\}', text, re.MULTILINE)}
-    return {pid for pid in told if psutil.pid_exists(pid)}
-
-
-def scraped(url: str) -> dict[str, float]:
-    """The service's figures without labels."""
-    import urllib.request
-
-    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return {
-        name: float(value) for name, value in (line.split() for line in lines if line[0] != "#" and "{" not in line)
-    }
+    told = samples(scraped(running.url), "recommender_release_generation")
+    return {pid for pid in (int(sample.labels["pid"]) for sample in told) if psutil.pid_exists(pid)}
 
 
 def mlops(*arguments: str) -> None:
