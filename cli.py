@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ingest.errors import PlatformError
+from ingest.errors import PlatformError, SettingsError
 
 ENVIRONMENT = {
     # Nothing here phones home; Evidently, BentoML and MLflow each ask in their own way.
@@ -57,8 +57,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Get published data.")
 bench_app = typer.Typer(no_args_is_help=True, help="Measure what the documentation claims.")
+drill_app = typer.Typer(no_args_is_help=True, help="Rehearse incidents with a known cause.")
 app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
+app.add_typer(drill_app, name="drill")
 
 #: A table in a file or a pipe is not cut to a terminal that is not there.
 console = Console(width=None if sys.stdout.isatty() else 160)
@@ -125,7 +127,6 @@ def demo(
 
 def data_path(source: str, data: Path | None) -> Path | None:
     """The events' place: the option, or `DATA_DIR`; the simulator needs none."""
-    from ingest.errors import SettingsError
 
     if source == "shop":
         return None
@@ -333,30 +334,49 @@ def canary(
     say_if_owed(ws)
 
 
-@app.command()
-def drill(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Which incidents; none lists them, `all` rehearses all.")
-    ] = None,
-    directory: Annotated[Path, typer.Option("--dir", help="A replayed workspace; a copy of it is harmed.")] = Path(
-        "runs/demo"
-    ),
-    as_json: Annotated[bool, typer.Option("--json")] = False,
-) -> None:
-    """Rehearse incidents under 200 requests a second and say what customers saw; exit code 1 when one went wrong."""
-    from ingest.errors import SettingsError
+@drill_app.command("list")
+def drill_list() -> None:
+    """What can be rehearsed: causes of the fraud model with the action each calls for, and harm to the service."""
+    from monitoring.fraud.told import causes_table
     from serving.incidents import DRILLS
 
-    if not names:
-        for name, rehearse in DRILLS.items():
-            console.print(f"[bold]{name:<18}[/bold] {rehearse.__doc__}", highlight=False)
-        return
-    if unknown := set(names) - {*DRILLS, "all"}:
-        raise SettingsError(
-            f"There is no drill {', '.join(sorted(unknown))!r}; there are: {', '.join(DRILLS)}, and all."
-        )
+    console.print(causes_table())
+    table = Table("harm to the service", "what happens")
+    for name, rehearse in DRILLS.items():
+        table.add_row(name, rehearse.__doc__)
+    console.print(table)
+
+
+@drill_app.command("run")
+def drill_run(
+    names: Annotated[list[str], typer.Argument(help="A cause, or harm to the service (several, or all).")],
+    strength: Annotated[str, typer.Option(help="Of a cause: weak, mid, strong, or a number up to 1.")] = "mid",
+    seed: Annotated[int, typer.Option(min=0, help="Of a cause: which issuer, and which form of it.")] = 100,
+    days: Annotated[int, typer.Option(min=1, max=28, help="Of a cause: how many days to follow it.")] = 21,
+    keep: Annotated[Path | None, typer.Option(help="Of a cause: write its tables there, for `mlops diagnose`.")] = None,
+    directory: Annotated[
+        Path, typer.Option("--dir", help="Of harm: a replayed workspace; a copy of it is harmed.")
+    ] = Path("runs/demo"),
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Rehearse an incident. A cause: inject it into the simulated issuer and follow the platform day by day to its action.
+
+    Harm to the service is done under 200 requests a second. Exit code 1 when a drill did not end as it should.
+    """
+    from serving.incidents import DRILLS
+
+    if set(names) <= {*DRILLS, "all"}:
+        rehearse_harm(list(DRILLS) if "all" in names else names, directory, as_json=as_json)
+    if len(names) > 1:
+        raise SettingsError(f"One cause at a time, not {', '.join(names)}; `mlops drill battery` runs many.")
+    rehearse_cause(names[0], strength, seed, days, keep, as_json=as_json)
+
+
+def rehearse_harm(names: list[str], directory: Path, *, as_json: bool) -> None:
+    from serving.incidents import DRILLS
+
     home, reports = open_workspace(directory).home, []
-    for name in DRILLS if "all" in names else names:
+    for name in names:
         with errors.status(f"drill {name}"):
             reports.append(DRILLS[name](home))
         if not as_json:
@@ -364,6 +384,139 @@ def drill(
     if as_json:
         print(json.dumps([r.to_dict() for r in reports]))
     raise typer.Exit(0 if all(r.passed for r in reports) else 1)
+
+
+def rehearse_cause(cause: str, strength: str, seed: int, days: int, keep: Path | None, *, as_json: bool) -> None:
+    from monitoring.fraud.drill import check, drill, tables_kept
+    from monitoring.fraud.folder import write_folder
+    from monitoring.fraud.told import as_page, as_record, day_of
+
+    share = strength_of(strength)
+    check(cause, share)
+    with errors.status(f"living the history of seed {seed}: 40 weeks") as status:
+
+        def show(day: int, seen: Any) -> None:
+            status.update(f"day {day} of {days}")
+            if not as_json:
+                said = f"{seen.diagnosis.cause:<20} {seen.response.action:<18} {seen.diagnosis.reason}"
+                console.print(f"day {day:>2}  {day_of(seen.day)}  {said}", highlight=False)
+
+        drilled = drill(cause, share, seed, days, on_day=show)
+    last = drilled.watched[days]
+    right = last.response.action == drilled.action
+    if keep:
+        write_folder(tables_kept(drilled), keep)
+    if as_json:
+        by_day = [{"day": day, **as_record(seen)} for day, seen in drilled.watched.items()]
+        told = {
+            "cause": cause, "strength": share, "seed": seed, "named": last.diagnosis.cause, "action": last.response.action,
+            "wanted": drilled.action, "right": right, "days_to_cause": drilled.days_to_cause,
+            "average_precision": drilled.average_precision, "average_precision_clean": drilled.average_precision_clean,
+            "days": by_day,
+        }  # fmt: skip
+        print(json.dumps(told))
+    else:
+        console.print(as_page(last))
+        when = f"from day {drilled.days_to_cause} on" if drilled.days_to_cause else "not in the end"
+        console.print(
+            f"injected [bold]{cause}[/bold], strength {share:g}: named {when}; average precision by the truth "
+            f"{drilled.average_precision_clean:.2f} → {drilled.average_precision:.2f}; wanted action {drilled.action}: "
+            + ("[green]right[/green]" if right else "[red]wrong[/red]")
+        )
+        if keep:
+            console.print(f"tables: {keep}   next: mlops diagnose {keep} --as-of {day_of(last.day)}")
+    raise typer.Exit(0 if right else 1)
+
+
+def strength_of(text: str) -> float:
+    """A strength by its name or as a number."""
+    from ingest.card_incidents import STRENGTHS
+
+    try:
+        return STRENGTHS.get(text) or float(text)
+    except ValueError:
+        raise SettingsError(
+            f"--strength {text!r} is none of {', '.join(STRENGTHS)} and no number above 0 and up to 1."
+        ) from None
+
+
+@drill_app.command("battery")
+def drill_battery(
+    seeds: Annotated[
+        str, typer.Option(help="From-to, for example 100-109; the rules were tuned on 0 to 9.")
+    ] = "100-101",
+    causes: Annotated[str, typer.Option(help="Comma-separated; all of them by default.")] = "",
+    strengths: Annotated[str, typer.Option(help="Comma-separated.")] = "weak,mid,strong",
+    weeks: Annotated[int, typer.Option(min=0, help="Clean weeks to watch on each seed, for false alarms.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Many drills: confusion of causes, accuracy by day, false alarms, time to the cause, and money beside 'retrain on drift'."""
+    from monitoring.fraud.battery import REHEARSED, as_record, battery, clean_weeks, summary
+    from monitoring.fraud.drill import check
+    from monitoring.fraud.told import battery_tables
+
+    chosen, wanted = seeds_of(seeds), [c.strip() for c in causes.split(",") if c.strip()] or list(REHEARSED)
+    strong = [s.strip() for s in strengths.split(",")]
+    for cause in wanted:
+        for strength in strong:
+            check(cause, strength_of(strength))
+    began = time.monotonic()
+    with errors.status(f"{len(chosen)} seeds, {len(wanted)} causes") as status:
+
+        def show(what: str) -> None:
+            status.update(what)
+            errors.print(f"{time.monotonic() - began:6.0f} s  {what}", highlight=False)
+
+        rows = battery(chosen, causes=wanted, strengths=strong, jobs=jobs, said=show)
+        seconds = time.monotonic() - began
+        clean = clean_weeks(chosen, weeks, jobs=jobs, said=show) if weeks else []
+    found = {**summary(rows), "seconds": seconds}
+    if as_json:
+        from dataclasses import asdict
+
+        print(json.dumps({**found, "rows": [as_record(r) for r in rows], "clean": [asdict(c) for c in clean]}))
+        return
+    for table in battery_tables(found, clean):
+        console.print(table)
+    console.print(f"{found['drills']} drills in {seconds:.0f} s, {jobs} processes")
+
+
+def seeds_of(text: str) -> list[int]:
+    """The seeds from-to."""
+    first, _, last = text.partition("-")
+    try:
+        found = list(range(int(first), int(last or first) + 1))
+    except ValueError:
+        found = []
+    if not found:
+        raise SettingsError(f"--seeds {text!r} is no range; write for example 100-109.")
+    return found
+
+
+@app.command()
+def diagnose(
+    folder: Annotated[Path, typer.Argument(help="A folder of tables; docs/fraud.md says which, and what each is for.")],
+    as_of: Annotated[
+        datetime,
+        typer.Option(formats=["%Y-%m-%d"], help="The day that is looked at; only what had arrived by then counts."),
+    ],
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Name the cause of what your own fraud model shows, with the engine of the drills.
+
+    Tables (Parquet or CSV): transactions and scores; better with labels, audits, features_offline, features_online, releases,
+    training_labels, calendar. What is missing is told as a blind spot and lowers the confidence.
+    """
+    from monitoring.fraud.diagnose_folder import diagnose_folder
+    from monitoring.fraud.told import as_page, as_record
+
+    with errors.status(f"reading {folder}") as status:
+        seen, read = diagnose_folder(folder, as_of.date(), said=status.update)
+    if as_json:
+        print(json.dumps(as_record(seen, read.missing, read.remarks)))
+    else:
+        console.print(as_page(seen, read.missing, read.remarks))
 
 
 def show_drill(report: Any) -> None:
@@ -421,7 +574,6 @@ def data_fetch(
     url: Annotated[str | None, typer.Option(help="Another place of the same archive.")] = None,
 ) -> None:
     """Download a published data set; an interrupted download is resumed."""
-    from ingest.errors import SettingsError
     from ingest.fetch import PUBLISHED_URL, fetch_online_retail
 
     if name != "online-retail":
@@ -452,7 +604,6 @@ def bench_recommender(
     """The ranker beside popularity, item-kNN, EASE, ALS and repeat x popularity, on the same weeks, in one table."""
     from dataclasses import asdict
 
-    from ingest.errors import SettingsError
     from ingest.lake import read_interactions
     from training.recommender import bench
 
@@ -509,7 +660,6 @@ def bench_serving(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """The service under load, beside an empty BentoML endpoint and the same ranking behind plain Starlette."""
-    from ingest.errors import SettingsError
     from serving.bench import as_tables
     from serving.bench import bench_serving as measure
 
@@ -546,7 +696,6 @@ def show_scorers(home: Path, *, as_json: bool) -> None:
 
 def open_workspace(directory: Path) -> Any:
     """The workspace of an earlier replay."""
-    from ingest.errors import SettingsError
     from training.settings import build_settings
     from training.workspace import Workspace
 

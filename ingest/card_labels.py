@@ -66,7 +66,7 @@ class LabelFault:
     """What is wrong with the sources on a day; nothing by default."""
 
     flipped: float = 0.0
-    """Share of all analysts' labels that say the opposite."""
+    """Share of all labels, given or implied, that say the opposite: good payments are charged back, too."""
 
     missed: float = 0.0
     """Share of the frauds that no chargeback ever follows although it would have."""
@@ -138,7 +138,7 @@ def _chargebacks(
     """Customers who see what they never paid, and a few who deny what they did; nobody denies what was blocked."""
     paid = ~blocked
     noticed = fraud & (rng.random(len(fraud)) < settings.charged_back) & (rng.random(len(fraud)) >= fault.missed)
-    denied = ~fraud & (rng.random(len(fraud)) < settings.denied)
+    denied = ~fraud & (rng.random(len(fraud)) < settings.denied + fault.flipped)
     rows = np.flatnonzero(paid & (noticed | denied))
     least, shape, scale = settings.chargeback_days
     days = least + rng.gamma(shape, scale, len(rows))

@@ -91,7 +91,7 @@ NEAR = 20  # terminals among which a customer usually chooses
 NEARBY = 60  # customers who come by a terminal
 STAYS_NEAR = 0.9
 SPREAD = 0.45  # of one customer's amounts, on a log scale
-THEFT_DAYS, SKIM_DAYS = 4, 14
+THEFT_DAYS, SKIM_DAYS = 4, 28
 START = date(2025, 1, 6)  # a Monday
 
 
@@ -115,6 +115,8 @@ class CardSettings:
 class Change:
     """What is otherwise than usual in the world on a day; nothing by default."""
 
+    festive: float = 0.0
+    """How strong a festival or season it is; the calendar's own festivals come beside it."""
     volume: float = 1.0
     amounts: float = 1.0
     """Times the amounts of good customers."""
@@ -200,7 +202,7 @@ class CardWorld:
 
     def _good(self, day: int, change: Change) -> _Rows:
         rng, festival = self._generator("good", day), self.festival_on(day)
-        strength = festival.strength if festival else 0.0
+        strength = max(festival.strength if festival else 0.0, change.festive)
         expected = self.settings.per_day * WEEKDAY[self.date_of(day).weekday()] * change.volume * (1 + 0.6 * strength)
         count = rng.poisson(expected * rng.lognormal(0, 0.03))
         customers = _drawn(rng, self._activity, count)
@@ -230,15 +232,13 @@ class CardWorld:
         return _Rows(seconds, customers, terminals, self._amounts(rng, customers, terminals) * factor, "stolen_card")
 
     def _skimmed_terminals(self, day: int, change_on: ChangeOn) -> _Rows:
-        """For two weeks copies of the cards that were used at a terminal are used there again, for a little more than usual."""
+        """For four weeks copies of the cards that were used at a terminal are used there again, for a little more than usual."""
         skims = [
-            self._begun(
-                "skim", began, self._expected("skimmed_terminal", change_on(began)) / (2 * SKIM_DAYS), self.terminals
-            )
+            self._begun("skim", began, self._expected("skimmed_terminal", change_on(began)) / SKIM_DAYS, self.terminals)
             for began in range(day - SKIM_DAYS + 1, day + 1)
         ]
         rng, skimmed = self._generator("skimmed", day), np.concatenate(skims)
-        terminals = np.repeat(skimmed, rng.poisson(2.0, len(skimmed)))
+        terminals = np.repeat(skimmed, rng.poisson(1.0, len(skimmed)))
         customers = self._locals[terminals, rng.integers(NEARBY, size=len(terminals))]
         amounts = self._amounts(rng, customers, terminals) * rng.uniform(1.0, 2.0, len(terminals))
         return _Rows(self._seconds(rng, customers), customers, terminals, amounts, "skimmed_terminal")
@@ -276,20 +276,24 @@ class CardWorld:
         return rng.integers(among, size=rng.poisson(expected))
 
     def _chosen_terminals(self, rng: np.random.Generator, customers: Ints, change: Change, festive: float) -> Ints:
-        count = len(customers)
-        near = rng.random(count) < STAYS_NEAR * (1 - change.far)
-        terminals = np.where(
-            near, self._near[customers, rng.integers(NEAR, size=count)], _drawn(rng, self._popularity, count)
-        )
-        # Choose anew in favour of what is wanted today: accept a terminal in proportion to its category's weight.
+        near = rng.random(len(customers)) < STAYS_NEAR * (1 - change.far)
         weights = np.array(
             [(1 + (c.festive - 1) * festive) * change.categories.get(n, 1.0) for n, c in CATEGORIES.items()]
         )
-        accepted = rng.random(count) < (weights / weights.max())[self._category[terminals]]
-        again = np.flatnonzero(~accepted)
-        pool = np.cumsum(np.diff(self._popularity, prepend=0) * weights[self._category])
-        terminals[again] = _drawn(rng, pool, len(again))
+        wanted = (weights / weights.max())[self._category]
+        terminals = self._offered(rng, customers, near)
+        # Whoever does not want what is offered looks on, as near or as far as before, and takes the tenth in any case.
+        looking = np.flatnonzero(rng.random(len(customers)) >= wanted[terminals])
+        for _ in range(9):
+            terminals[looking] = self._offered(rng, customers[looking], near[looking])
+            looking = looking[rng.random(len(looking)) >= wanted[terminals[looking]]]
         return terminals
+
+    def _offered(self, rng: np.random.Generator, customers: Ints, near: NDArray[np.bool_]) -> Ints:
+        """A terminal for each: one of those around the customer's home, or a popular one anywhere."""
+        count = len(customers)
+        around = self._near[customers, rng.integers(NEAR, size=count)]
+        return np.where(near, around, _drawn(rng, self._popularity, count))
 
     def _amounts(self, rng: np.random.Generator, customers: Ints, terminals: Ints) -> Floats:
         factor = np.array([c.amount for c in CATEGORIES.values()])[self._category[terminals]]

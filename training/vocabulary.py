@@ -14,8 +14,11 @@ from numbers import Real
 from typing import Any, Literal, Self
 
 Outcome = Literal["promote", "refuse"]
-# The recommender's policy never says `recalibrate` or `quarantine`: they answer causes that only the fraud model has.
-ActionName = Literal["hold", "retrain", "recalibrate", "roll_back", "quarantine", "ask_a_person"]
+# The recommender's policy says hold, retrain, roll_back and ask_a_person; the others answer causes that only the fraud model has.
+ActionName = Literal[
+    "hold", "retrain", "retrain_in_shadow", "recalibrate", "roll_back", "quarantine_batch", "quarantine_labels",
+    "freeze_retraining", "ask_a_person",
+]  # fmt: skip
 DecisionKind = Literal[
     "promotion", "refusal", "canary", "rollback", "hold", "watch", "human_approval", "retrain_request", "training_held"
 ]

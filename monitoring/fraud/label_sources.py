@@ -1,0 +1,179 @@
+"""Evidence about the labels themselves: whether they come, whether their sources agree, and what the gold audit says of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitoring.fraud.figures import Figure, Figures, log_ratio, share
+from monitoring.fraud.ledger import AUDIT_REASONS, Flags, Ledger
+from training.fraud.label_book import GOLD, LabelBook
+
+CHARGEBACK = "chargeback"
+ARRIVED_DAYS = 7
+REVIEW_AGES = (2, 16)
+CHARGED_AGES = (2, 14)
+HIGH, LEAST = 0.97, 0.5
+FEWEST_IN_CELL = 1_000
+MISSED = 0.4
+GOLD_DAYS = (7, 14)
+
+
+def label_figures(ledger: Ledger, as_of: int) -> Figures:
+    """How many labels came and how late, how far sources agree, and how often gold contradicts them."""
+    return {**_arrivals(ledger, as_of), **_agreement(ledger, as_of), **_charged(ledger, as_of), **_gold(ledger, as_of)}
+
+
+def analysts(book: LabelBook) -> list[str]:
+    """The sources that are people who look at single payments."""
+    return sorted(set(book.sources) - {CHARGEBACK, GOLD})
+
+
+def _arrivals(ledger: Ledger, as_of: int) -> Figures:
+    rows, found = ledger.rows(as_of - 42, as_of), {}
+    ages = as_of - ledger.day_of_rows(rows)
+    for name in (CHARGEBACK, *analysts(ledger.book)):
+        at = ledger.book.said(name).at[rows]
+        lately = (at >= as_of - ARRIVED_DAYS) & (at < as_of)
+        count = int(lately.sum())
+        found[f"arrived.{name}"] = Figure(float(np.log(count + 1)), 1 / math.sqrt(count + 1), count)
+        if name == CHARGEBACK and count >= 10:
+            lag = ages[lately] - (as_of - at[lately])
+            found[f"lag.{name}"] = Figure(float(lag.mean()), float(lag.std() / math.sqrt(count)), count)
+    queues = [np.log(max(found[f"arrived.{name}"].n, 0) + 1) for name in analysts(ledger.book)]
+    if queues:
+        worst = min(found[f"arrived.{name}"].n for name in analysts(ledger.book))
+        found["arrived.analysts"] = Figure(float(min(queues)), 1 / math.sqrt(worst + 1), worst)
+    return found
+
+
+def _agreement(ledger: Ledger, as_of: int) -> Figures:
+    """How often two analysts contradict each other, and how much less fraud than the others each of them finds."""
+    rows, names = ledger.rows(as_of - REVIEW_AGES[1], as_of - REVIEW_AGES[0]), analysts(ledger.book)
+    said = {name: ledger.book.said(name).by(as_of, rows) for name in names}
+    score = ledger.score[rows]
+    found: dict[str, Figure] = {}
+    if len(names) >= 2:
+        both = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+        doubles = sum(int(((said[a] >= 0) & (said[b] >= 0)).sum()) for a, b in both)
+        contradicted = sum(
+            int((said[a] * said[b] == 0)[(said[a] >= 0) & (said[b] >= 0) & (said[a] != said[b])].sum()) for a, b in both
+        )
+        found["sources.contradictions"] = share(contradicted, doubles)
+    for name in names:
+        others = [said[other] for other in names if other != name]
+        mine = said[name]
+        hits, expected = int((mine == 1).sum()), float(np.nansum(score[mine >= 0]))
+        found[f"sources.finds.{name}"] = log_ratio(hits, expected)
+        if others:
+            theirs = sum(int((other == 1).sum()) for other in others)
+            of_theirs = float(sum(np.nansum(score[other >= 0]) for other in others))
+            gap = log_ratio(hits, expected).value - log_ratio(theirs, of_theirs).value
+            noise = math.hypot(1 / math.sqrt(hits + 1), 1 / math.sqrt(theirs + 1))
+            found[f"sources.gap.{name}"] = Figure(gap, noise, hits)
+            accused_by_others = np.any([other == 1 for other in others], axis=0) & (mine >= 0)
+            found[f"sources.clears.{name}"] = share(
+                int((accused_by_others & (mine == 0)).sum()), int(accused_by_others.sum())
+            )
+    return found
+
+
+def _charged(ledger: Ledger, as_of: int) -> Figures:
+    """Chargebacks of what was paid, beside what the scores and what the analysts would have expected at that age."""
+    rows = ledger.rows(as_of - CHARGED_AGES[1], as_of - CHARGED_AGES[0])
+    paid = ~ledger.decided.blocked[rows]
+    charged = (ledger.book.said(CHARGEBACK).by(as_of, rows) == 1) & paid
+    score = np.nan_to_num(ledger.score[rows])
+    said = [ledger.book.said(name).by(as_of, rows) for name in analysts(ledger.book)]
+    called = np.any([of == 1 for of in said] or [np.zeros(len(paid), bool)], axis=0)
+    reviewed = np.any([of >= 0 for of in said] or [np.zeros(len(paid), bool)], axis=0)
+    cleared = reviewed & ~called
+    if not len(score):
+        return {}
+    high = score >= np.quantile(score, HIGH)
+    least = score < np.quantile(score, LEAST)
+    charges = _over(charged, paid, score)
+    finds = _over(called, reviewed, score)
+    beside = Figure(charges.value - finds.value, math.hypot(charges.noise, finds.noise), charges.n)
+    low, top = _over(charged, paid & ~high, score), _over(charged, paid & high, score)
+    hidden = Figure(low.value - finds.value, math.hypot(low.noise, finds.noise), low.n)
+    return {
+        "charged.over_expected": charges,
+        "charged.high": top,
+        "charged.low": low,
+        "charged.hidden": hidden,
+        "charged.beside_analysts": beside,
+        "charged.of_called": share(float((charged & called).sum()), float((paid & called).sum())),
+        "charged.back": _charged_back(ledger, as_of),
+        "charged.of_cleared": share(float((charged & cleared).sum()), float((paid & cleared).sum())),
+        "charged.least_likely": share(float((charged & least).sum()), float((paid & least).sum())),
+        "analysts.over_expected": finds,
+        **_cells(ledger, rows, charged, paid & ~high, score),
+    }
+
+
+def _charged_back(ledger: Ledger, as_of: int) -> Figure:
+    """How much likelier it is that all frauds that analysts found are charged back than that two in five never are.
+
+    By the age of each: that an old one has not been charged back says more than that a young one has not. How many usually have
+    by each age is read off those of four to twelve weeks ago. The mean of the logarithms of the ratios.
+    """
+    old_at, old_day = _called_and_paid(ledger, as_of, (28, 84))
+    at, day = _called_and_paid(ledger, as_of, CHARGED_AGES)
+    if len(old_at) < 50 or len(at) < 10:
+        return Figure(math.nan, 0.0, len(at))
+    lags = np.sort(old_at - old_day)  # NEVER for those that never were
+    usually = np.searchsorted(lags, as_of - day, side="left") / len(lags)
+    missing = np.log((1 - usually * (1 - MISSED)) / (1 - usually + 1e-3))
+    ratios = np.where(at < as_of, math.log(1 - MISSED), missing)
+    return Figure(-float(ratios.mean()), float(ratios.std() / math.sqrt(len(ratios))), len(ratios))
+
+
+def _called_and_paid(ledger: Ledger, as_of: int, ages: tuple[int, int]) -> tuple[NDArray, NDArray]:
+    """When what analysts called fraud, and was paid, was charged back, and on which day it was paid."""
+    rows = ledger.rows(as_of - ages[1], as_of - ages[0])
+    called = np.zeros(rows.stop - rows.start, bool)
+    for name in analysts(ledger.book):
+        called |= ledger.book.said(name).by(as_of, rows) == 1
+    chosen = called & ~ledger.decided.blocked[rows]
+    return ledger.book.said(CHARGEBACK).at[rows][chosen], ledger.day_of_rows(rows)[chosen]
+
+
+def _over(fraud: Flags, among: Flags, score: NDArray) -> Figure:
+    return log_ratio(float((fraud & among).sum()), float(score[among].sum()))
+
+
+def _cells(ledger: Ledger, rows: slice, charged: Flags, among: Flags, score: NDArray) -> Figures:
+    """The same by what is paid for and how, where scores are low: a new pattern shows first where it is at home."""
+    category, online = ledger.columns["category"][rows], ledger.columns["channel"][rows] == "online"
+    found = {}
+    for number, name in enumerate(ledger.categories):
+        for there, how in ((online, "online"), (~online, "chip")):
+            cell = among & (category == number) & there
+            if cell.sum() >= FEWEST_IN_CELL:
+                found[f"cell.{name}.{how}"] = _over(charged, cell, score)
+    return found
+
+
+def _gold(ledger: Ledger, as_of: int) -> Figures:
+    """What the audit says, of the last one and of the last two: of the accused that are good, of the cleared that are fraud."""
+    gold = ledger.book.said(GOLD)
+    found: dict[str, Figure] = {}
+    rows = ledger.rows(as_of - 45, as_of)
+    fraud, reason = gold.fraud[rows] == 1, ledger.audit_reason[rows]
+    for days, which in zip(GOLD_DAYS, ("", "_two"), strict=True):
+        recent = (gold.at[rows] >= as_of - days) & (gold.at[rows] < as_of)
+        accused, cleared, random = (recent & (reason == number) for number in range(len(AUDIT_REASONS)))
+        found |= {
+            f"gold.accused_wrong{which}": share(float((accused & ~fraud).sum()), float(accused.sum())),
+            f"gold.cleared_wrong{which}": share(float((cleared & fraud).sum()), float(cleared.sum())),
+            f"gold.random_fraud{which}": share(float((random & fraud).sum()), float(random.sum())),
+        }
+        for name in (CHARGEBACK, *analysts(ledger.book)):
+            said = ledger.book.said(name).by(as_of, rows)
+            accused, cleared = recent & (said == 1), recent & (said == 0)
+            found[f"gold.wrong_fraud{which}.{name}"] = share(float((accused & ~fraud).sum()), float(accused.sum()))
+            found[f"gold.wrong_good{which}.{name}"] = share(float((cleared & fraud).sum()), float(cleared.sum()))
+    return found

@@ -1,0 +1,97 @@
+"""From a cause to what is done about it: kept apart from the diagnosis, so that either can be argued about alone.
+
+Retraining is never automatic while labels, batches, features or the release itself are in doubt: only causes of the payments
+and of the fraud lead to it, and then in the shadow, to be promoted by what the gold audit says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from monitoring.fraud.diagnosis import Cause, Diagnosis
+from training.vocabulary import ActionName
+
+Owner = Literal["nobody", "model owner", "data platform", "serving", "fraud operations", "labels", "on call"]
+
+
+@dataclass(frozen=True)
+class Response:
+    """What is done about a cause, who owns it, and what goes with it; the runbook is docs/runbooks/ACTION.md."""
+
+    action: ActionName
+    owner: Owner
+    why: str
+    training_frozen: bool = False
+    """Whether the model may not be fitted on what came since: part of every answer to data or labels in doubt."""
+
+    @property
+    def runbook(self) -> str:
+        return f"docs/runbooks/{self.action}.md"
+
+
+_QUARANTINE_BATCH = Response(
+    "quarantine_batch", "data platform", "what was delivered is wrong; the model cannot mend it", training_frozen=True
+)
+
+RESPONSES: Mapping[Cause, Response] = {
+    "none": Response("hold", "nobody", "nothing is out of the ordinary"),
+    "festival": Response("hold", "nobody", "the calendar says that this passes"),
+    "covariate_harmless": Response("hold", "nobody", "the model holds on the new payments"),
+    "covariate_harmful": Response("retrain_in_shadow", "model owner", "labels are verified, and the payments are new to the model"),
+    "concept_new": Response("retrain_in_shadow", "model owner", "labels are verified, and show a pattern the model has not seen"),
+    "concept_mutated": Response("retrain_in_shadow", "model owner", "labels are verified, and known fraud looks otherwise"),
+    "prior_shift": Response("recalibrate", "model owner", "the order of payments holds, their probabilities do not"),
+    "label_flips": Response("quarantine_labels", "labels", "gold contradicts these labels", training_frozen=True),
+    "missed_fraud": Response("freeze_retraining", "labels", "fraud that is not labelled would be learned as good", training_frozen=True),
+    "biased_source": Response("quarantine_labels", "labels", "one queue would teach the model its own blind spot", training_frozen=True),
+    "label_delay": Response("freeze_retraining", "labels", "what has not arrived would be learned as good", training_frozen=True),
+    "skew": Response("roll_back", "serving", "features of serving and training differ; retraining would hide it", training_frozen=True),
+    "bad_release": Response("roll_back", "serving", "the version before is better on the same payments"),
+    "poisoned_labels": Response("roll_back", "serving", "the version learned from labels that are not those known", training_frozen=True),
+    "unit_change": _QUARANTINE_BATCH,
+    "nulls": _QUARANTINE_BATCH,
+    "stuck_column": _QUARANTINE_BATCH,
+    "duplicated_batch": _QUARANTINE_BATCH,
+    "time_zone": _QUARANTINE_BATCH,
+    "retyped_column": _QUARANTINE_BATCH,
+    "new_category": _QUARANTINE_BATCH,
+    "missing_batch": _QUARANTINE_BATCH,
+    "missing_column": _QUARANTINE_BATCH,
+    "two_at_once": Response("ask_a_person", "on call", "two causes at once; each answer could spoil the other", training_frozen=True),
+    "unexplained": Response("ask_a_person", "on call", "quality fell and no rule says why", training_frozen=True),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What mistakes cost, in the currency of the amounts; an issuer's own figures belong here."""
+
+    blocked_good: float = 8.0
+    """A good payment that was stopped: a call, and some of those customers leave."""
+    recovered: float = 0.8
+    """Share of a fraud's amount that a review in time saves."""
+    review: float = 4.0
+    """One payment looked at by an analyst: four minutes."""
+    person: float = 300.0
+    """One incident looked into by a person on call: half a day."""
+    worth_a_person: float = 7.0
+    """Days over which a loss must exceed a person's cost, before one is called for a cause that nobody can name."""
+
+
+def respond(diagnosis: Diagnosis, loss_a_day: float, costs: Costs | None = None) -> Response:
+    """What is done about a diagnosis.
+
+    Money decides where the evidence does not: when quality fell and nothing explains it, a person is called if what is lost in a
+    week (`loss_a_day`, in the currency of the amounts) is more than what the person costs.
+    """
+    costs = costs or Costs()
+    if diagnosis.cause == "unexplained" and loss_a_day * costs.worth_a_person < costs.person:
+        return Response(
+            "hold",
+            "nobody",
+            f"{loss_a_day:.0f} a day are lost: less in a week than a person costs",
+            training_frozen=True,
+        )
+    return RESPONSES[diagnosis.cause]

@@ -1,0 +1,1 @@
+"""The fraud model: how it is fitted, calibrated, judged and promoted."""
