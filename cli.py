@@ -165,11 +165,15 @@ def run_replay(settings: Any, weeks: int, *, quiet: bool) -> list[dict[str, Any]
     return records
 
 
+def command_line() -> str:
+    return " ".join(["mlops", *sys.argv[1:]])
+
+
 def tell(ws: Any, records: list[dict[str, Any]]) -> None:
     """Write the report of these weeks."""
     from monitoring.report import write_report
 
-    meta = {"title": f"{ws.settings.source}, seed {ws.settings.seed}", "command": " ".join(["mlops", *sys.argv[1:]])}
+    meta = {"title": f"{ws.settings.source}, seed {ws.settings.seed}", "command": command_line()}
     write_report(records, [d.to_dict() for d in ws.decisions.read()], meta, ws.home / "report.html")
 
 
@@ -354,6 +358,7 @@ def drill_run(
     seed: Annotated[int, typer.Option(min=0, help="Of a cause: which issuer, and which form of it.")] = 100,
     days: Annotated[int, typer.Option(min=1, max=28, help="Of a cause: how many days to follow it.")] = 21,
     keep: Annotated[Path | None, typer.Option(help="Of a cause: write its tables there, for `mlops diagnose`.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Of a cause: write the incident as an HTML page there.")] = None,
     directory: Annotated[
         Path, typer.Option("--dir", help="Of harm: a replayed workspace; a copy of it is harmed.")
     ] = Path("runs/demo"),
@@ -369,7 +374,7 @@ def drill_run(
         rehearse_harm(list(DRILLS) if "all" in names else names, directory, as_json=as_json)
     if len(names) > 1:
         raise SettingsError(f"One cause at a time, not {', '.join(names)}; `mlops drill battery` runs many.")
-    rehearse_cause(names[0], strength, seed, days, keep, as_json=as_json)
+    rehearse_cause(names[0], strength, seed, days, keep, page, as_json=as_json)
 
 
 def rehearse_harm(names: list[str], directory: Path, *, as_json: bool) -> None:
@@ -386,9 +391,12 @@ def rehearse_harm(names: list[str], directory: Path, *, as_json: bool) -> None:
     raise typer.Exit(0 if all(r.passed for r in reports) else 1)
 
 
-def rehearse_cause(cause: str, strength: str, seed: int, days: int, keep: Path | None, *, as_json: bool) -> None:
+def rehearse_cause(
+    cause: str, strength: str, seed: int, days: int, keep: Path | None, page: Path | None, *, as_json: bool
+) -> None:
     from monitoring.fraud.drill import check, drill, tables_kept
     from monitoring.fraud.folder import write_folder
+    from monitoring.fraud.incident_page import write_incident
     from monitoring.fraud.told import as_page, as_record, day_of
 
     share = strength_of(strength)
@@ -406,6 +414,9 @@ def rehearse_cause(cause: str, strength: str, seed: int, days: int, keep: Path |
     right = last.response.action == drilled.action
     if keep:
         write_folder(tables_kept(drilled), keep)
+    if page:
+        title = f"Drill {cause}, strength {share:g}, seed {seed}"
+        write_incident(list(drilled.watched.values()), page, title=title, command=command_line())
     if as_json:
         by_day = [{"day": day, **as_record(seen)} for day, seen in drilled.watched.items()]
         told = {
@@ -423,6 +434,8 @@ def rehearse_cause(cause: str, strength: str, seed: int, days: int, keep: Path |
             f"{drilled.average_precision_clean:.2f} → {drilled.average_precision:.2f}; wanted action {drilled.action}: "
             + ("[green]right[/green]" if right else "[red]wrong[/red]")
         )
+        if page:
+            console.print(f"page: [link=file://{page.resolve()}]{page}[/link]")
         if keep:
             console.print(f"tables: {keep}   next: mlops diagnose {keep} --as-of {day_of(last.day)}")
     raise typer.Exit(0 if right else 1)
@@ -501,6 +514,7 @@ def diagnose(
         datetime,
         typer.Option(formats=["%Y-%m-%d"], help="The day that is looked at; only what had arrived by then counts."),
     ],
+    page: Annotated[Path | None, typer.Option(help="Write it as an HTML page there.")] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Name the cause of what your own fraud model shows, with the engine of the drills.
@@ -509,10 +523,14 @@ def diagnose(
     training_labels, calendar. What is missing is told as a blind spot and lowers the confidence.
     """
     from monitoring.fraud.diagnose_folder import diagnose_folder
+    from monitoring.fraud.incident_page import write_incident
     from monitoring.fraud.told import as_page, as_record
 
     with errors.status(f"reading {folder}") as status:
         seen, read = diagnose_folder(folder, as_of.date(), said=status.update)
+    if page:
+        title = f"{folder.name} on {as_of.date()}"
+        write_incident([seen], page, title=title, command=command_line(), missing=read.missing)
     if as_json:
         print(json.dumps(as_record(seen, read.missing, read.remarks)))
     else:
@@ -676,6 +694,32 @@ def bench_serving(
         return
     for table in as_tables(found):
         console.print(table)
+
+
+@bench_app.command("fraud")
+def bench_fraud(
+    rows: Annotated[
+        int, typer.Option(min=10_000, help="Payments to simulate, and rows of each side of the pass.")
+    ] = 1_000_000,
+    columns: Annotated[int, typer.Option(min=1)] = 30,
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Simulating payments, and a drift pass beside Evidently's own preset on the same rows."""
+    from dataclasses import asdict
+
+    from monitoring.fraud.bench import bench_fraud as measure
+
+    with errors.status("drawing rows") as status:
+        costs = measure(rows, columns, rounds, said=status.update)
+    if as_json:
+        print(json.dumps([asdict(cost) for cost in costs]))
+        return
+    table = Table("what", "rows", "columns", "seconds", "from", "to")
+    for c in costs:
+        low, high = (f"{edge(c.seconds):.2f}" for edge in (min, max))
+        table.add_row(c.what, f"{c.rows:,}", str(c.columns), f"{c.median_s:.2f}", low, high)
+    console.print(table)
 
 
 def show_scorers(home: Path, *, as_json: bool) -> None:

@@ -76,6 +76,10 @@ class Reader:
         return found
 
 
+def nowhere(_read: Reader) -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class Rule:
     """One line of the table: the cause, the room it is in, when it applies, and the sentence that says why."""
@@ -84,6 +88,8 @@ class Rule:
     family: Family
     applies: Callable[[Reader], bool]
     reason: str
+    where: Callable[[Reader], str] = nowhere
+    """Which source, corner or column it is, where that can be told."""
 
 
 def payments_moved(read: Reader) -> bool:
@@ -133,6 +139,12 @@ def source_biased(read: Reader) -> bool:
     )
 
 
+def biased_queue(read: Reader) -> str:
+    """The queue whose rule is met by most."""
+    names = [name.rsplit(".", 1)[1] for name in read.among("sources.gap.")]
+    return max(names, key=lambda name: read.z(f"sources.clears.{name}") - read.z(f"sources.gap.{name}"))
+
+
 def chargebacks_missing(read: Reader) -> bool:
     """What analysts called fraud is not charged back at the ages at which it was, and chargebacks fall behind analysts."""
     back = read.z("charged.back")
@@ -168,6 +180,11 @@ def fraud_hidden(read: Reader) -> bool:
 def new_pattern(read: Reader) -> bool:
     """It went to one corner of what is paid for."""
     return fraud_hidden(read) and concentration(read) >= 2.6
+
+
+def fullest_corner(read: Reader) -> str:
+    """Where the most unexpected fraud is: what is paid for, and how."""
+    return read.highest("cell.")[0].removeprefix("cell.").replace(".", ", ")
 
 
 def concentration(read: Reader) -> float:
@@ -210,7 +227,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("bad_release", "release", release_worse, "the version before was better on the same payments"),
     Rule("label_delay", "labels", labels_missing, "labels do not arrive"),
-    Rule("biased_source", "labels", source_biased, "one analyst queue clears what others call fraud"),
+    Rule("biased_source", "labels", source_biased, "one analyst queue clears what others call fraud", biased_queue),
     Rule("label_flips", "labels", labels_flipped, "gold contradicts what was called fraud"),
     Rule("missed_fraud", "labels", chargebacks_missing, "chargebacks do not follow what analysts find"),
     Rule("festival", "payments", in_calendar, "the calendar explains the shift"),
@@ -222,7 +239,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("prior_shift", "fraud", prior_rose, "more fraud of the known kinds"),
     Rule("covariate_harmless", "payments", payments_moved, "payments moved, quality held"),
-    Rule("concept_new", "fraud", new_pattern, "fraud at low scores where little was before"),
+    Rule("concept_new", "fraud", new_pattern, "fraud at low scores where little was before", fullest_corner),
     Rule("concept_mutated", "fraud", fraud_hidden, "fraud moved from high scores to low ones"),
     Rule("unexplained", "loss", quality_lost, "quality fell and nothing explains it"),
 )
@@ -294,4 +311,6 @@ def diagnose(standings: Mapping[str, Standing], event: str | None) -> Diagnosis:
 
 def _try(rule: Rule, read: Reader) -> Tried:
     applies = bool(rule.applies(read))
-    return Tried(rule.cause, rule.family, applies, rule.reason, dict(read.seen), tuple(sorted(read.blind)))
+    where = rule.where(Reader(read.standings, read.event)) if applies else ""
+    reason = f"{rule.reason}: {where}" if where else rule.reason
+    return Tried(rule.cause, rule.family, applies, reason, dict(read.seen), tuple(sorted(read.blind)))

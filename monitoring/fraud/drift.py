@@ -49,7 +49,7 @@ def drift_figures(ledger: Ledger, as_of: int) -> Figures:
         **found,
         **by_column,
         "drift.covariates": Figure(max(moved[name] for name in COVARIATES), 0.0, now.stop - now.start),
-        "drift.domain_auc": _domain_auc(ledger.offline[before], ledger.offline[now], seed=as_of),
+        "drift.domain_auc": domain_auc(ledger.offline[before][:, _own()], ledger.offline[now][:, _own()], seed=as_of),
     }
 
 
@@ -66,15 +66,14 @@ def _alerts(ledger: Ledger, now: slice) -> Figure:
     return share(float((scores >= ALERT_ABOVE).sum()), len(scores))
 
 
-def _domain_auc(before: NDArray[np.float32], now: NDArray[np.float32], *, seed: int) -> Figure:
+def domain_auc(before: NDArray[np.float32], now: NDArray[np.float32], *, seed: int) -> Figure:
     """AUC of telling new payments from old by what is made from payments: .5 where nothing moved, in any combination.
 
     Each half is scored by trees that were grown on the other. Source: Lopez-Paz and Oquab 2017, Revisiting Classifier
     Two-Sample Tests.
     """
     rng = np.random.default_rng(seed)
-    columns = [number for number, name in enumerate(FEATURES) if name in OWN]
-    parts = [rows[rng.permutation(len(rows))[:SAMPLE]][:, columns] for rows in (before, now)]
+    parts = [rows[rng.permutation(len(rows))[:SAMPLE]] for rows in (before, now)]
     if min(len(part) for part in parts) < 200:
         return Figure(math.nan)
     rows, new = np.concatenate(parts), np.repeat([0, 1], [len(part) for part in parts])
@@ -85,3 +84,7 @@ def _domain_auc(before: NDArray[np.float32], now: NDArray[np.float32], *, seed: 
         scores[~fitted] = trees.inplace_predict(rows[~fitted])
     n = min(len(part) for part in parts)
     return Figure(float(roc_auc_score(new, scores)), math.sqrt(1 / (6 * n)), n)
+
+
+def _own() -> list[int]:
+    return [number for number, name in enumerate(FEATURES) if name in OWN]

@@ -19,7 +19,7 @@ NEW_DAYS = 28
 COMPARED_DAYS = 14
 SKEW_DAYS = 3
 TOLERANCE = 1e-4
-RESAMPLES = 40
+RESAMPLES = 20
 
 
 def version_figures(ledger: Ledger, as_of: int) -> Figures:
