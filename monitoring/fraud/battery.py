@@ -30,6 +30,8 @@ EASY = (
 LABEL_FAULTS = ("label_flips", "missed_fraud", "biased_source", "label_delay")
 DRIFTS = ("covariate_harmless", "covariate_harmful", "concept_new", "concept_mutated", "prior_shift")
 MATERIAL_FALL = 0.13
+COUNTED = "mid"
+"""The strength at which money is counted: the rival fits a model for every answer, which takes as long as the drill."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ def _of_seed(task: tuple[int, tuple[str, ...], tuple[str, ...], int, bool]) -> t
         # Nothing is as strong as anything else, and a good release is a good release.
         of_cause = strengths[:1] if cause in ("none", "good_release") else strengths
         for strength in of_cause:
-            rows.append(_row(drill(cause, STRENGTHS[strength], seed, days), cause, strength, with_money=with_money))
+            counted = with_money and (strength == COUNTED or len(of_cause) == 1)
+            rows.append(_row(drill(cause, STRENGTHS[strength], seed, days), cause, strength, with_money=counted))
     return seed, rows
 
 

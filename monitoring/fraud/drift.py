@@ -19,6 +19,8 @@ WINDOW_DAYS = 7
 """Whole weeks: payments differ more between a Friday and a Sunday than most drift is large."""
 SAMPLE = 3_000
 """Rows of each side for the domain classifier: its AUC then has a standard error of .007."""
+EVERY = 3
+"""One row in so many for a PSI: ten bins of ten thousand rows have a noise of .002."""
 ALERT_ABOVE = 0.5
 OWN = (
     *(name for name, lineage in FEATURES.items() if lineage == "transaction"),
@@ -42,7 +44,8 @@ def drift_figures(ledger: Ledger, as_of: int) -> Figures:
     if ledger.offline is None:
         return found
     moved = {
-        name: psi(ledger.offline[before, number], ledger.offline[now, number]) for number, name in enumerate(FEATURES)
+        name: psi(ledger.offline[before[::EVERY], number], ledger.offline[now, number][::EVERY])
+        for number, name in enumerate(FEATURES)
     }
     by_column = {f"psi.{name}": Figure(value, 0.0, now.stop - now.start) for name, value in moved.items()}
     return {
