@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from ibis import _
 from ibis.expr.types import Table, Value
 from numpy.typing import NDArray
@@ -95,13 +96,18 @@ def describe(transactions: Mapping[str, NDArray], windows: Mapping[str, NDArray]
     own = {
         "amount": amount,
         "distance_km": distance,
-        "hour": of_day / 3600,
-        "online": np.asarray(transactions["channel"]) == "online",
+        "hour": np.where(np.isnat(moments), np.nan, of_day / 3600),
+        "online": _online(np.asarray(transactions["channel"], object)),
         "category": _number_of(np.asarray(transactions["category"])),
         "amount_over_usual": amount / (known["customer_mean_amount"] + 1),
         "distance_over_usual": distance / (known["customer_mean_distance"] + 1),
     }
     return np.column_stack([{**own, **known}[name] for name in FEATURES]).astype(np.float32)
+
+
+def _online(channels: NDArray) -> NDArray[np.float64]:
+    """1 for a web shop, 0 for a card in a reader, NaN for what is not known."""
+    return np.where(pd.isna(channels), np.nan, channels == "online")
 
 
 def _number_of(categories: NDArray) -> NDArray[np.float64]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.fraud.figures import Figure, Figures, share
-from monitoring.fraud.ledger import Ints, Ledger
+from monitoring.fraud.ledger import Batch, Ints, Ledger
 
 NEW_DAYS = 3
 """What is new: three days outvote a day that is odd by chance, and a fault is seen on its second or third day."""
@@ -40,7 +41,7 @@ def batch_figures(ledger: Ledger, as_of: int) -> Figures:
         "batch.missing_columns": Figure(float(len({name for batch in batches for name in batch.missing}))),
         "batch.retyped_columns": Figure(float(len({name for batch in batches for name in batch.retyped}))),
         "batch.unreadable": share(sum(max(b.unreadable.values(), default=0) for b in batches), rows),
-        "batch.nulls": _most_new_nulls(ledger, now, before),
+        "batch.nulls": _most_new_nulls(ledger, now, before, batches),
         "batch.scale": _off_scale(column["amount"][now], column["amount"][before]),
         "batch.stuck": _stuck(ledger, now, before),
         "batch.repeated": _repeated(ledger, now),
@@ -50,10 +51,14 @@ def batch_figures(ledger: Ledger, as_of: int) -> Figures:
     }
 
 
-def _most_new_nulls(ledger: Ledger, now: slice, before: Ints) -> Figure:
+def _most_new_nulls(ledger: Ledger, now: slice, before: Ints, batches: Sequence[Batch]) -> Figure:
     """The greatest rise of the share of missing values of any column; what cannot be read is counted elsewhere."""
-    rises = [_null_share(values[now]) - _null_share(values[before]) for name, values in ledger.columns.items()]
-    return Figure(max(rises), 0.0, now.stop - now.start)
+    count = now.stop - now.start
+    rises = []
+    for name, values in ledger.columns.items():
+        unreadable = sum(batch.unreadable.get(name, 0) for batch in batches) / count
+        rises.append(_null_share(values[now]) - unreadable - _null_share(values[before]))
+    return Figure(max(rises), 0.0, count)
 
 
 def _null_share(values: NDArray) -> float:
@@ -87,12 +92,14 @@ def _stuck(ledger: Ledger, now: slice, before: Ints) -> Figure:
 def _repeated(ledger: Ledger, now: slice) -> Figure:
     """The share of payments that are another one in all but the id."""
     names = ("customer_id", "terminal_id", "timestamp", "amount")
-    keys = [
-        np.nan_to_num(ledger.columns[name][now].astype("int64" if name != "amount" else "float64")) for name in names
-    ]
+    keys = [_comparable(ledger.columns[name][now]) for name in names]
     order = np.lexsort(keys)
     same = np.all([key[order][1:] == key[order][:-1] for key in keys], axis=0)
     return share(int(same.sum()), now.stop - now.start)
+
+
+def _comparable(values: NDArray) -> NDArray:
+    return values.astype("int64") if values.dtype.kind == "M" else np.nan_to_num(values.astype("float64"))
 
 
 def _clock(ledger: Ledger, now: slice, before: Ints) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from monitoring.fraud.ledger import EPOCH, Ledger
 from monitoring.fraud.told import day_of
 from monitoring.fraud.watch import GAP_DAYS, STRIDE, Watched, past_evidence, watch
 
-MOST_DAYS = 180
+MOST_DAYS = 120
 
 
 def diagnose_folder(folder: Path, as_of: date, *, said: Callable[[str], None] = lambda _: None) -> tuple[Watched, Read]:
@@ -35,4 +36,15 @@ def diagnose_folder(folder: Path, as_of: date, *, said: Callable[[str], None] = 
     for number, past_day in enumerate(days, start=1):
         said(f"what was usual: {number} of {len(days)} days")
         past |= past_evidence(ledger, [past_day])
-    return watch(ledger, day, past), read
+    return watch(ledger, day, past), replace(read, remarks=(*read.remarks, *_about_labels(ledger)))
+
+
+def _about_labels(ledger: Ledger) -> list[str]:
+    found = []
+    if ledger.book.unknown:
+        found.append(f"{ledger.book.unknown} labels or audits are of transactions that nobody knows, and were left out")
+    if ledger.book.contradictory:
+        found.append(
+            f"{ledger.book.contradictory} transactions are contradicted by their own source: from then on it says nothing of them"
+        )
+    return found

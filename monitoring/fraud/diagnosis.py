@@ -34,7 +34,7 @@ class Reader:
 
     def z(self, name: str) -> float:
         """How many usual deviations a figure is off; NaN, which no rule is met by, where it cannot be had."""
-        return self._of(name).z
+        return self._usual(name).z
 
     def value(self, name: str) -> float:
         return self._of(name).value
@@ -45,7 +45,7 @@ class Reader:
 
     def rise(self, name: str) -> float:
         """How far a figure is above what is usual."""
-        standing = self._of(name)
+        standing = self._usual(name)
         return standing.value - standing.usual
 
     def sure(self, name: str) -> float:
@@ -66,6 +66,13 @@ class Reader:
         else:
             self.blind.add(prefix)
         return name, z
+
+    def _usual(self, name: str) -> Standing:
+        """A figure that is of use only beside what is usual: without that it is a blind spot, too."""
+        found = self._of(name)
+        if math.isfinite(found.value) and not math.isfinite(found.z):
+            self.blind.add(name)
+        return found
 
     def _of(self, name: str) -> Standing:
         found = self.standings.get(name)
@@ -132,17 +139,18 @@ def labels_flipped(read: Reader) -> bool:
 def source_biased(read: Reader) -> bool:
     """A queue finds less fraud than the others do, and clears what they call fraud."""
     names = [name.rsplit(".", 1)[1] for name in read.among("sources.gap.")]
-    return any(
-        read.n(f"sources.clears.{name}") >= 8
-        and read.z(f"sources.clears.{name}") - read.z(f"sources.gap.{name}") >= 4.7
-        for name in names
-    )
+    return any(clears_what_others_call(read, name) for name in names)
+
+
+def clears_what_others_call(read: Reader, name: str) -> bool:
+    clears, gap = f"sources.clears.{name}", f"sources.gap.{name}"
+    return read.n(clears) >= 8 and read.z(clears) - read.z(gap) >= 4.7
 
 
 def biased_queue(read: Reader) -> str:
-    """The queue whose rule is met by most."""
+    """A queue whose rule is met."""
     names = [name.rsplit(".", 1)[1] for name in read.among("sources.gap.")]
-    return max(names, key=lambda name: read.z(f"sources.clears.{name}") - read.z(f"sources.gap.{name}"))
+    return max((name for name in names if clears_what_others_call(read, name)), default="")
 
 
 def chargebacks_missing(read: Reader) -> bool:

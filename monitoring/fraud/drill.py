@@ -57,9 +57,12 @@ class Drilled:
     @property
     def days_to_cause(self) -> int | None:
         """The day from which on the cause was named rightly to the end; None if it was not at the end."""
-        wrong = [day for day, seen in self.watched.items() if seen.diagnosis.cause != self.cause]
-        later = [day for day in self.watched if day > max(wrong, default=0)]
-        return min(later, default=None)
+        return self.days_to(self.cause)
+
+    def days_to(self, *causes: Cause) -> int | None:
+        """The day from which on one of these was named, to the end."""
+        wrong = [day for day, seen in self.watched.items() if seen.diagnosis.cause not in causes]
+        return min((day for day in self.watched if day > max(wrong, default=0)), default=None)
 
     @property
     def retrained_in_doubt(self) -> bool:

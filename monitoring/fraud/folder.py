@@ -54,7 +54,7 @@ def read_folder(folder: Path) -> Read:
     return Read(
         Tables(
             batches=_by_day(transactions, remarks),
-            scores=_scores(frames["scores"]),
+            scores=_scores(frames["scores"], remarks),
             labels=labels.astype({"is_fraud": bool, "arrived_at": "datetime64[us]", "transaction_id": np.int64}),
             features_offline=numbered.get("features_offline"),
             features_online=numbered.get("features_online"),
@@ -87,7 +87,7 @@ def _table(folder: Path, name: str) -> pa.Table | list[pa.Table] | None:
     parts = [_file(path) for path in files if path.suffix in (".parquet", ".csv")]
     if not parts:
         return None
-    return parts if name == "transactions" else pa.concat_tables(parts, promote_options="permissive")
+    return parts if name == "transactions" else _joined(folder / name, parts)
 
 
 def _file(path: Path) -> pa.Table:
@@ -95,6 +95,15 @@ def _file(path: Path) -> pa.Table:
         return pq.read_table(path) if path.suffix == ".parquet" else pa_csv.read_csv(path)
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path} cannot be read: {error}. Write it anew, or leave it out.") from error
+
+
+def _joined(what: Path, parts: list[pa.Table]) -> pa.Table:
+    try:
+        return pa.concat_tables(parts, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise SourceError(
+            f"The files of {what} do not fit together: {error}. Write their columns in one type."
+        ) from error
 
 
 def _check_columns(folder: Path, name: str, table: pa.Table | list[pa.Table]) -> None:
@@ -116,7 +125,7 @@ def _numbered(
     numbered: dict[str, pa.Table | list[pa.Table]] = dict(tables)
     for column in IDS:
         parts = [part for table in tables.values() for part in _parts(table) if column in part.column_names]
-        if all(pa.types.is_integer(part[column].type) for part in parts):
+        if all(_whole(part[column]) for part in parts):
             continue
         texts = pd.unique(
             np.concatenate([part[column].cast(pa.string()).to_numpy(zero_copy_only=False) for part in parts])
@@ -133,6 +142,13 @@ def _parts(table: pa.Table | list[pa.Table]) -> list[pa.Table]:
     return table if isinstance(table, list) else [table]
 
 
+def _whole(column: pa.ChunkedArray) -> bool:
+    """Whether ids are whole numbers; where some are missing, pandas writes them as floats."""
+    if pa.types.is_integer(column.type):
+        return True
+    return pa.types.is_floating(column.type) and bool(np.all(np.mod(column.drop_null().to_numpy(), 1) == 0))
+
+
 def _renumber(part: pa.Table, column: str, number: pd.Series) -> pa.Table:
     texts = part[column].cast(pa.string()).to_numpy(zero_copy_only=False)
     return part.set_column(
@@ -141,40 +157,57 @@ def _renumber(part: pa.Table, column: str, number: pd.Series) -> pa.Table:
 
 
 def _without_repeats(parts: pa.Table | list[pa.Table], remarks: list[str]) -> list[pa.Table]:
-    """The batches without transactions that were in an earlier one under the same id: a file that came twice."""
-    seen: set[int] = set()
-    kept = []
-    repeated = 0
-    for part in _parts(parts):
-        ids = part["transaction_id"].to_numpy(zero_copy_only=False)
-        first = np.zeros(len(ids), bool)
-        first[np.unique(ids, return_index=True)[1]] = True
-        fresh = first & ~np.isin(ids, np.fromiter(seen, np.int64, len(seen)))
-        repeated += int((~fresh).sum())
-        seen.update(ids[fresh].tolist())
-        if fresh.any():
-            kept.append(part.filter(pa.array(fresh)))
-    if repeated:
+    """The batches without transactions that came before under the same id, as a file that came twice, and without any id."""
+    batches = _parts(parts)
+    ids = np.concatenate([part["transaction_id"].to_numpy(zero_copy_only=False) for part in batches])
+    named = ~pd.isna(ids)
+    fresh = np.zeros(len(ids), bool)
+    fresh[np.flatnonzero(named)[np.unique(ids[named].astype(np.int64), return_index=True)[1]]] = True
+    if repeated := int((named & ~fresh).sum()):
         remarks.append(f"{repeated} transactions came again under the same id and were left out")
-    return kept
+    if unnamed := int((~named).sum()):
+        remarks.append(f"{unnamed} transactions have no id and were left out")
+    ends = np.cumsum([len(part) for part in batches])
+    kept = [part.filter(pa.array(fresh[end - len(part) : end])) for part, end in zip(batches, ends, strict=True)]
+    return [part for part in kept if len(part)]
 
 
 def _by_day(parts: Iterable[pa.Table], remarks: list[str]) -> dict[date, pa.Table]:
     """Batches by the day of their payments, in order of time."""
     batches: dict[date, list[pa.Table]] = {}
-    lost = 0
+    lost = backwards = 0
     for part in parts:
         moments = pd.to_datetime(part["timestamp"].to_pandas(), errors="coerce", utc=True).dt.tz_localize(None)
         lost += int(moments.isna().sum())
+        backwards += int((moments.diff() < pd.Timedelta(0)).sum())
         days = moments.dt.normalize()
         for day in days.dropna().unique():
             rows = part.filter(pa.array((days == day).to_numpy()))
             batches.setdefault(pd.Timestamp(day).date(), []).append(rows)
     if lost:
         remarks.append(f"{lost} transactions have no readable timestamp and were left out")
+    if backwards:
+        remarks.append(f"the clock goes backwards {backwards} times within files; payments were put in order of time")
     if not batches:
         raise SourceError("No transaction has a readable timestamp: write it as 2025-03-01T12:30:00.")
-    return {day: _in_order(pa.concat_tables(rows, promote_options="permissive")) for day, rows in batches.items()}
+    return {day: _in_order(_together(rows)) for day, rows in batches.items()}
+
+
+def _together(rows: list[pa.Table]) -> pa.Table:
+    """A day's rows in one table; what came in several types becomes text, which is then found."""
+    types: dict[str, set[pa.DataType]] = {}
+    for part in rows:
+        for field in part.schema:
+            types.setdefault(field.name, set()).add(field.type)
+    mixed = [name for name, found in types.items() if len({str(kind) for kind in found}) > 1]
+    for name in mixed:
+        rows = [
+            part.set_column(part.schema.get_field_index(name), name, part[name].cast(pa.string()))
+            if name in part.column_names and name != "timestamp"
+            else part
+            for part in rows
+        ]
+    return pa.concat_tables(rows, promote_options="permissive")
 
 
 def _in_order(rows: pa.Table) -> pa.Table:
@@ -189,6 +222,11 @@ def _frame(name: str, table: pa.Table | list[pa.Table], remarks: list[str]) -> p
     """A table as a frame, without the rows that cannot be used."""
     frame = pa.concat_tables(_parts(table), promote_options="permissive").to_pandas()
     usable = pd.Series(True, index=frame.index)
+    for column in ("model_version", "replaces"):
+        if column in frame:
+            frame[column] = frame[column].map(_version, na_action="ignore")
+    if "transaction_id" in frame:
+        usable &= frame["transaction_id"].notna()
     for column in ("arrived_at", "released_at", "first_day", "last_day"):
         if column in frame:
             frame[column] = pd.to_datetime(frame[column], errors="coerce", utc=True).dt.tz_localize(None)
@@ -201,7 +239,14 @@ def _frame(name: str, table: pa.Table | list[pa.Table], remarks: list[str]) -> p
         usable &= frame["score"].between(0, 1)
     if not usable.all():
         remarks.append(f"{int((~usable).sum())} rows of {name} cannot be read and were left out")
-    return frame[usable].reset_index(drop=True)
+    kept = frame[usable].reset_index(drop=True)
+    kinds = {"transaction_id": np.int64, "is_fraud": bool}
+    return kept.astype({name: kind for name, kind in kinds.items() if name in kept})
+
+
+def _version(name: object) -> str:
+    """A version's name; a column of numbers with a gap holds floats."""
+    return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
 
 
 _TRUTH: Mapping[object, bool] = {
@@ -209,10 +254,22 @@ _TRUTH: Mapping[object, bool] = {
 }  # fmt: skip
 
 
-def _scores(frame: pd.DataFrame) -> pd.DataFrame:
-    """Scores with what may be left out: a role, and what was done."""
+def _scores(frame: pd.DataFrame, remarks: list[str]) -> pd.DataFrame:
+    """Scores with what may be left out: a role, and what was done. Raises SourceError when none of them is live."""
     filled = frame.copy()
     for name, value in (("role", "live"), ("blocked", False), ("explored", False)):
         if name not in filled:
             filled[name] = value
-    return filled.astype({"model_version": str, "blocked": bool, "explored": bool})
+    for name in ("blocked", "explored"):
+        known = filled[name].map(_TRUTH)
+        if (unclear := int(known.isna().sum())) and filled[name].notna().any():
+            remarks.append(f"{unclear} rows of scores do not say whether they were {name}: taken as not")
+        filled[name] = known.fillna(False).astype(bool)
+    others = sorted(set(filled["role"].astype(str)) - {"live", "shadow"})
+    if len(filled) and not (filled["role"] == "live").any():
+        raise SourceError(
+            f"No row of scores has the role live; there are {', '.join(others) or 'shadow'}. Roles: live, shadow."
+        )
+    if others:
+        remarks.append(f"scores of the roles {', '.join(others)} were left out; the roles are live and shadow")
+    return filled[filled["role"].isin(["live", "shadow"])].astype({"model_version": str})

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from monitoring.fraud.figures import Figure, Figures, log_ratio, share
 from monitoring.fraud.ledger import AUDIT_REASONS, Flags, Ledger
-from training.fraud.label_book import GOLD, LabelBook
+from training.fraud.label_book import GOLD, NEVER, LabelBook
 
 CHARGEBACK = "chargeback"
 ARRIVED_DAYS = 7
@@ -26,15 +26,17 @@ def label_figures(ledger: Ledger, as_of: int) -> Figures:
     return {**_arrivals(ledger, as_of), **_agreement(ledger, as_of), **_charged(ledger, as_of), **_gold(ledger, as_of)}
 
 
-def analysts(book: LabelBook) -> list[str]:
-    """The sources that are people who look at single payments."""
-    return sorted(set(book.sources) - {CHARGEBACK, GOLD})
+def analysts(book: LabelBook, as_of: float) -> list[str]:
+    """The sources that are people who look at single payments, and had said something by a moment."""
+    return sorted(
+        name for name in set(book.sources) - {CHARGEBACK, GOLD} if book.sources[name].at.min(initial=NEVER) < as_of
+    )
 
 
 def _arrivals(ledger: Ledger, as_of: int) -> Figures:
     rows, found = ledger.rows(as_of - 42, as_of), {}
     ages = as_of - ledger.day_of_rows(rows)
-    for name in (CHARGEBACK, *analysts(ledger.book)):
+    for name in (CHARGEBACK, *analysts(ledger.book, as_of)):
         at = ledger.book.said(name).at[rows]
         lately = (at >= as_of - ARRIVED_DAYS) & (at < as_of)
         count = int(lately.sum())
@@ -42,16 +44,16 @@ def _arrivals(ledger: Ledger, as_of: int) -> Figures:
         if name == CHARGEBACK and count >= 10:
             lag = ages[lately] - (as_of - at[lately])
             found[f"lag.{name}"] = Figure(float(lag.mean()), float(lag.std() / math.sqrt(count)), count)
-    queues = [np.log(max(found[f"arrived.{name}"].n, 0) + 1) for name in analysts(ledger.book)]
+    queues = [np.log(max(found[f"arrived.{name}"].n, 0) + 1) for name in analysts(ledger.book, as_of)]
     if queues:
-        worst = min(found[f"arrived.{name}"].n for name in analysts(ledger.book))
+        worst = min(found[f"arrived.{name}"].n for name in analysts(ledger.book, as_of))
         found["arrived.analysts"] = Figure(float(min(queues)), 1 / math.sqrt(worst + 1), worst)
     return found
 
 
 def _agreement(ledger: Ledger, as_of: int) -> Figures:
     """How often two analysts contradict each other, and how much less fraud than the others each of them finds."""
-    rows, names = ledger.rows(as_of - REVIEW_AGES[1], as_of - REVIEW_AGES[0]), analysts(ledger.book)
+    rows, names = ledger.rows(as_of - REVIEW_AGES[1], as_of - REVIEW_AGES[0]), analysts(ledger.book, as_of)
     said = {name: ledger.book.said(name).by(as_of, rows) for name in names}
     score = ledger.score[rows]
     found: dict[str, Figure] = {}
@@ -86,7 +88,7 @@ def _charged(ledger: Ledger, as_of: int) -> Figures:
     paid = ~ledger.decided.blocked[rows]
     charged = (ledger.book.said(CHARGEBACK).by(as_of, rows) == 1) & paid
     score = np.nan_to_num(ledger.score[rows])
-    said = [ledger.book.said(name).by(as_of, rows) for name in analysts(ledger.book)]
+    said = [ledger.book.said(name).by(as_of, rows) for name in analysts(ledger.book, as_of)]
     called = np.any([of == 1 for of in said] or [np.zeros(len(paid), bool)], axis=0)
     reviewed = np.any([of >= 0 for of in said] or [np.zeros(len(paid), bool)], axis=0)
     cleared = reviewed & ~called
@@ -135,7 +137,7 @@ def _called_and_paid(ledger: Ledger, as_of: int, ages: tuple[int, int]) -> tuple
     """When what analysts called fraud, and was paid, was charged back, and on which day it was paid."""
     rows = ledger.rows(as_of - ages[1], as_of - ages[0])
     called = np.zeros(rows.stop - rows.start, bool)
-    for name in analysts(ledger.book):
+    for name in analysts(ledger.book, as_of):
         called |= ledger.book.said(name).by(as_of, rows) == 1
     chosen = called & ~ledger.decided.blocked[rows]
     return ledger.book.said(CHARGEBACK).at[rows][chosen], ledger.day_of_rows(rows)[chosen]
@@ -171,7 +173,7 @@ def _gold(ledger: Ledger, as_of: int) -> Figures:
             f"gold.cleared_wrong{which}": share(float((cleared & fraud).sum()), float(cleared.sum())),
             f"gold.random_fraud{which}": share(float((random & fraud).sum()), float(random.sum())),
         }
-        for name in (CHARGEBACK, *analysts(ledger.book)):
+        for name in (CHARGEBACK, *analysts(ledger.book, as_of)):
             said = ledger.book.said(name).by(as_of, rows)
             accused, cleared = recent & (said == 1), recent & (said == 0)
             found[f"gold.wrong_fraud{which}.{name}"] = share(float((accused & ~fraud).sum()), float(accused.sum()))

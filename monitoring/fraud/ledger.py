@@ -103,6 +103,8 @@ class Ledger:
         if audits is not None and len(audits):
             gold = audits[["transaction_id", "is_fraud", "arrived_at"]].assign(source=GOLD)
             labels = pd.concat([labels, gold], ignore_index=True)
+            # The first audit of a payment is written last: a later one must not reach back.
+            audits = audits.sort_values("arrived_at", ascending=False, kind="stable")
             row, there = place.of(audits["transaction_id"].to_numpy())
             reason[row[there]] = pd.Categorical(audits["reason"], categories=AUDIT_REASONS).codes[there]
         return cls(
@@ -176,7 +178,7 @@ def _features(table: pa.Table | None, place: _Places) -> NDArray[np.float32] | N
     found = np.full((len(place._ids), len(FEATURES)), np.nan, np.float32)
     for number, name in enumerate(FEATURES):
         if name in table.column_names:
-            found[row[there], number] = table[name].to_numpy()[there]
+            found[row[there], number] = pd.to_numeric(table[name].to_pandas(), errors="coerce").to_numpy(float)[there]
     return found
 
 

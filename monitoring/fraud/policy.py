@@ -64,6 +64,15 @@ RESPONSES: Mapping[Cause, Response] = {
 }  # fmt: skip
 
 
+#: What must have been seen before what is live, or may become so, is changed by itself: what is not known cannot be ruled out.
+NEEDED: Mapping[ActionName, tuple[str, ...]] = {
+    "retrain_in_shadow": ("skew.mismatch", "drift.domain_auc", "arrived.analysts", "gold.accused_wrong"),
+    "recalibrate": ("skew.mismatch", "drift.domain_auc", "arrived.analysts", "gold.accused_wrong"),
+    "roll_back": ("release.gain",),
+}
+SEEN_BY_THEMSELVES: frozenset[Cause] = frozenset({"skew", "poisoned_labels"})
+
+
 @dataclass(frozen=True)
 class Costs:
     """What mistakes cost, in the currency of the amounts; an issuer's own figures belong here."""
@@ -94,4 +103,12 @@ def respond(diagnosis: Diagnosis, loss_a_day: float, costs: Costs | None = None)
             f"{loss_a_day:.0f} a day are lost: less in a week than a person costs",
             training_frozen=True,
         )
-    return RESPONSES[diagnosis.cause]
+    response = RESPONSES[diagnosis.cause]
+    unseen = [name for name in NEEDED.get(response.action, ()) if name in diagnosis.blind]
+    if unseen and diagnosis.cause not in SEEN_BY_THEMSELVES:
+        return Response(
+            "ask_a_person", "on call",
+            f"{response.action} would be the answer, but {', '.join(unseen)} could not be seen, and might forbid it",
+            training_frozen=True,
+        )  # fmt: skip
+    return response

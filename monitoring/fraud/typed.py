@@ -26,7 +26,7 @@ class Typed(NamedTuple):
 def typed(delivered: pa.Table) -> Typed:
     """Bring a batch into the contract's types; never raises for what is in it."""
     if delivered.schema.equals(TRANSACTIONS):
-        return Typed(delivered, (), (), {})
+        return Typed(_without_nan(delivered), (), (), {})
     columns, missing, retyped, unreadable = {}, [], [], {}
     for field in TRANSACTIONS:
         if field.name not in delivered.column_names:
@@ -43,7 +43,18 @@ def typed(delivered: pa.Table) -> Typed:
         lost = int(columns[field.name].null_count - column.null_count)
         if lost:
             unreadable[field.name] = lost
-    return Typed(pa.table(columns).cast(TRANSACTIONS), tuple(missing), tuple(retyped), unreadable)
+    rows = _without_nan(pa.table(columns).cast(TRANSACTIONS))
+    return Typed(rows, tuple(missing), tuple(retyped), unreadable)
+
+
+def _without_nan(rows: pa.Table) -> pa.Table:
+    """Numbers that are none, or infinite, are missing: engines differ in what they make of them."""
+    for number, field in enumerate(rows.schema):
+        if pa.types.is_floating(field.type):
+            finite = pc.is_finite(rows[field.name])
+            if not pc.all(finite, skip_nulls=True).as_py():
+                rows = rows.set_column(number, field, pc.if_else(finite, rows[field.name], None))
+    return rows
 
 
 def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:

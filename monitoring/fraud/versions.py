@@ -14,12 +14,15 @@ from monitoring.fraud.label_sources import CHARGEBACK
 from monitoring.fraud.ledger import Flags, Ledger, Release
 from monitoring.fraud.quality import EXPLORED_SHARE
 from training.fraud.examples import Decided, weights_of
+from training.fraud.label_book import GOLD
 
 NEW_DAYS = 28
 COMPARED_DAYS = 14
 SKEW_DAYS = 3
 TOLERANCE = 1e-4
 RESAMPLES = 20
+FEWEST_LOOKED_AT = 0.1
+"""Of the frauds that a version learned from: poisoned ones are looked at by nobody, but never are they nine in ten."""
 
 
 def version_figures(ledger: Ledger, as_of: int) -> Figures:
@@ -119,10 +122,13 @@ def _gain(live: NDArray, before: NDArray, fraud: NDArray, weight: NDArray, *, se
 def _learned_from(ledger: Ledger, as_of: int, release: Release) -> Figures:
     """How far the labels that a version learned from are those that are known of the same, matured payments."""
     learned = ledger.learned.get(release.version)
-    if learned is None or not len(learned.rows):
+    if learned is None or not learned.fraud.any():
         return {}
     known = ledger.book.fraud_known(as_of)[learned.rows]
     # What came after the fit is no fault of the labels it had: only what it called good although it was known counts.
     then = ledger.book.fraud_known(release.day)[learned.rows]
+    looked_at = ledger.book.looked_at(as_of, without=(GOLD,))[learned.rows]
+    if looked_at[learned.fraud].mean() < FEWEST_LOOKED_AT or not known.any():
+        return {}  # who never saw the labels that it learned from cannot call them wrong
     freed, accused = then & ~learned.fraud, learned.fraud & ~known
     return {"release.wrong_labels": share(float((freed | accused).sum()), float((then | learned.fraud).sum()))}

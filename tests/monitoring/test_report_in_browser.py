@@ -1,32 +1,17 @@
 """A real browser shows the report: light, dark, narrow, and with a week opened by its link."""
 
 import re
-import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from matplotlib.image import imread
 
 from monitoring.report import write_report
+from tests.monitoring.conftest import Browse
 from tests.monitoring.example_weeks import example_weeks
 
 pytestmark = pytest.mark.slow
 
-QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--virtual-time-budget=2000",
-]
-Browse = Callable[..., str]
 # Asks the browser itself; the report has no script of its own.
 MEASURE = """<script>addEventListener("load", () => setTimeout(() => {
   const shown = document.querySelector(":target .inside");
@@ -40,19 +25,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report") / "report.html"
     write_report(*example_weeks(12), out)
     return out
-
-
-@pytest.fixture
-def browse(tmp_path: Path) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.fail("This test opens the report in Debian's chromium: apt-get install -y chromium", pytrace=False)
-
-    def run(address: str, *options: str) -> str:
-        command = [chromium, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", *options, address]
-        return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
-
-    return run
 
 
 def test_all_text_and_links_arrive_in_the_browser(report: Path, browse: Browse) -> None:

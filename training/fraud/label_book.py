@@ -24,10 +24,13 @@ class Said:
 
     fraud: NDArray[np.int8]
     at: Floats
+    contradicted_at: Floats
+    """When the source first said the opposite: from then on it says nothing."""
 
     def by(self, as_of: float, rows: slice = EVERY) -> NDArray[np.int8]:
         """What it had said by a moment."""
-        return np.where(self.at[rows] < as_of, self.fraud[rows], np.int8(-1))
+        known = (self.at[rows] < as_of) & ~(self.contradicted_at[rows] < as_of)
+        return np.where(known, self.fraud[rows], np.int8(-1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +42,7 @@ class LabelBook:
     unknown: int = 0
     """Labels of transactions that nobody knows."""
     contradictory: int = 0
-    """Transactions about which one source says both; what it says about them is left out."""
+    """Transactions about which one source says both; from then on what it says about them is left out."""
 
     @classmethod
     def of(cls, ids: Ints, labels: pd.DataFrame) -> LabelBook:
@@ -60,7 +63,7 @@ class LabelBook:
 
     def said(self, source: str) -> Said:
         """What a source says; nothing about anything if it is not there."""
-        nothing = Said(np.full(self.rows, -1, np.int8), np.full(self.rows, NEVER))
+        nothing = Said(np.full(self.rows, -1, np.int8), np.full(self.rows, NEVER), np.full(self.rows, NEVER))
         return self.sources.get(source, nothing)
 
     def fraud_known(self, as_of: float, rows: slice = EVERY, *, without: tuple[str, ...] = ()) -> Flags:
@@ -79,10 +82,10 @@ class LabelBook:
 
 
 def _said(rows: int, row: Ints, fraud: NDArray[np.int8], at: Floats) -> tuple[Said, int]:
-    """The first label of each transaction; those that are contradicted later count as not given."""
-    first = Said(np.full(rows, -1, np.int8), np.full(rows, NEVER))
+    """The first label of each transaction, and when it was first contradicted."""
+    first = Said(np.full(rows, -1, np.int8), np.full(rows, NEVER), np.full(rows, NEVER))
     order = np.argsort(-at, kind="stable")  # the earliest is written last
     first.fraud[row[order]], first.at[row[order]] = fraud[order], at[order]
-    contradicted = np.unique(row[first.fraud[row] != fraud])
-    first.fraud[contradicted], first.at[contradicted] = -1, NEVER
-    return first, len(contradicted)
+    against = order[fraud[order] != first.fraud[row[order]]]
+    first.contradicted_at[row[against]] = at[against]
+    return first, len(np.unique(row[against]))

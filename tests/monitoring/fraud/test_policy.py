@@ -1,0 +1,119 @@
+"""What is done about each cause, who owns it, and where retraining is out of the question."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring.fraud.diagnosis import CAUSES, RULES, Cause, Diagnosis
+from monitoring.fraud.policy import RESPONSES, Costs, Response, respond
+from training.vocabulary import ActionName
+
+ROOT = Path(__file__).parents[3]
+FAMILY = {rule.cause: rule.family for rule in RULES}
+
+#   cause                  action               owner              training frozen
+POLICY_TABLE: list[tuple[Cause, ActionName, str, bool]] = [
+    ("none", "hold", "nobody", False),
+    ("festival", "hold", "nobody", False),
+    ("covariate_harmless", "hold", "nobody", False),
+    ("covariate_harmful", "retrain_in_shadow", "model owner", False),
+    ("concept_new", "retrain_in_shadow", "model owner", False),
+    ("concept_mutated", "retrain_in_shadow", "model owner", False),
+    ("prior_shift", "recalibrate", "model owner", False),
+    ("label_flips", "quarantine_labels", "labels", True),
+    ("missed_fraud", "freeze_retraining", "labels", True),
+    ("biased_source", "quarantine_labels", "labels", True),
+    ("label_delay", "freeze_retraining", "labels", True),
+    ("skew", "roll_back", "serving", True),
+    ("bad_release", "roll_back", "serving", False),
+    ("poisoned_labels", "roll_back", "serving", True),
+    ("unit_change", "quarantine_batch", "data platform", True),
+    ("nulls", "quarantine_batch", "data platform", True),
+    ("stuck_column", "quarantine_batch", "data platform", True),
+    ("duplicated_batch", "quarantine_batch", "data platform", True),
+    ("time_zone", "quarantine_batch", "data platform", True),
+    ("retyped_column", "quarantine_batch", "data platform", True),
+    ("new_category", "quarantine_batch", "data platform", True),
+    ("missing_batch", "quarantine_batch", "data platform", True),
+    ("missing_column", "quarantine_batch", "data platform", True),
+    ("two_at_once", "ask_a_person", "on call", True),
+    ("unexplained", "ask_a_person", "on call", True),
+]
+
+
+def answer(cause: Cause, loss_a_day: float = 1_000.0, costs: Costs | None = None) -> Response:
+    return respond(Diagnosis(cause, "a reason", ()), loss_a_day, costs)
+
+
+@pytest.mark.parametrize(("cause", "action", "owner", "frozen"), POLICY_TABLE)
+def test_the_cause_decides_what_is_done(cause: Cause, action: ActionName, owner: str, frozen: bool) -> None:
+    """Each cause has one action, one owner, and a word on whether the model may be fitted meanwhile."""
+    response = answer(cause)
+    assert (response.action, response.owner, response.training_frozen) == (action, owner, frozen)
+
+
+def test_every_cause_has_a_response_and_a_row() -> None:
+    """No diagnosis leaves anybody without an answer, and no answer is untested."""
+    assert set(RESPONSES) == set(CAUSES) == {cause for cause, *_ in POLICY_TABLE}
+
+
+@given(cause=st.sampled_from(CAUSES), loss_a_day=st.floats(0, 1e9))
+def test_nothing_is_retrained_while_training_is_frozen(cause: Cause, loss_a_day: float) -> None:
+    """Whatever is lost, data or labels in doubt are not learned from."""
+    response = answer(cause, loss_a_day)
+    assert not (response.training_frozen and response.action in ("retrain", "retrain_in_shadow"))
+    if FAMILY.get(cause) in ("batch", "skew", "labels"):
+        assert response.training_frozen
+
+
+@given(cause=st.sampled_from(CAUSES), loss_a_day=st.floats(0, 1e9))
+def test_only_payments_and_fraud_lead_to_a_new_fit(cause: Cause, loss_a_day: float) -> None:
+    """Retraining and recalibration answer a world that changed, and then in the shadow."""
+    action = answer(cause, loss_a_day).action
+    assert action != "retrain"
+    if action in ("retrain_in_shadow", "recalibrate"):
+        assert FAMILY[cause] in ("payments", "fraud")
+
+
+#   lost a day   action
+MONEY_TABLE = [
+    (0.0, "hold"),
+    (42.8, "hold"),  # 299.6 in a week
+    (42.9, "ask_a_person"),  # 300.3
+    (float("nan"), "ask_a_person"),  # nobody knows
+]
+
+
+@pytest.mark.parametrize(("loss_a_day", "action"), MONEY_TABLE)
+def test_money_decides_what_nothing_explains(loss_a_day: float, action: ActionName) -> None:
+    """A person is called when a week of the loss costs as much as the person, and training stays frozen either way."""
+    response = answer("unexplained", loss_a_day)
+    assert (response.action, response.training_frozen) == (action, True)
+
+
+def test_an_issuer_sets_its_own_costs() -> None:
+    """A person who costs as much as two days of loss is called from that loss on."""
+    costs = Costs(person=200.0, worth_a_person=2.0)
+    assert answer("unexplained", 99.0, costs).action == "hold"
+    assert answer("unexplained", 100.0, costs).action == "ask_a_person"
+    assert answer("unexplained", 99.0, costs).why == "99 a day are lost: less in a week than a person costs"
+
+
+@given(cause=st.sampled_from([cause for cause in CAUSES if cause != "unexplained"]), loss_a_day=st.floats(0, 1e9))
+def test_money_decides_nothing_that_has_a_cause(cause: Cause, loss_a_day: float) -> None:
+    """What is wrong is mended, however little it costs."""
+    assert answer(cause, loss_a_day) == RESPONSES[cause]
+
+
+@pytest.mark.parametrize("action", sorted({response.action for response in RESPONSES.values()}))
+def test_every_action_has_its_runbook(action: ActionName) -> None:
+    """Whoever is called finds a page that is named after what is to be done."""
+    (runbook,) = {response.runbook for response in RESPONSES.values() if response.action == action}
+    assert action in get_args(ActionName)
+    assert runbook == f"docs/runbooks/{action}.md"
+    assert (ROOT / runbook).is_file()
