@@ -19,7 +19,8 @@ from monitoring.fraud.diagnosis import Cause
 from monitoring.fraud.figures import Figures
 from monitoring.fraud.ledger import EPOCH, Ledger
 from monitoring.fraud.policy import RESPONSES
-from monitoring.fraud.stream import FIRST_EVIDENCE, INCIDENT_DAY, LIVE_FROM, Stream, go_on, history, tables_of
+from monitoring.fraud.stream import FIRST_EVIDENCE, INCIDENT_DAY, LIVE_FROM, Stream, go_on, history
+from monitoring.fraud.stream_tables import tables_of
 from monitoring.fraud.tables import Tables
 from monitoring.fraud.watch import STRIDE, Watched, past_evidence, watch
 from training.vocabulary import ActionName

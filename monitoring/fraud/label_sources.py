@@ -60,9 +60,7 @@ def _agreement(ledger: Ledger, as_of: int) -> Figures:
     if len(names) >= 2:
         both = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
         doubles = sum(int(((said[a] >= 0) & (said[b] >= 0)).sum()) for a, b in both)
-        contradicted = sum(
-            int((said[a] * said[b] == 0)[(said[a] >= 0) & (said[b] >= 0) & (said[a] != said[b])].sum()) for a, b in both
-        )
+        contradicted = sum(int(((said[a] >= 0) & (said[b] >= 0) & (said[a] != said[b])).sum()) for a, b in both)
         found["sources.contradictions"] = share(contradicted, doubles)
     for name in names:
         others = [said[other] for other in names if other != name]

@@ -77,7 +77,6 @@ class Ledger:
     releases: tuple[Release, ...]
     learned: Mapping[str, LearnedFrom]
     calendar: tuple[tuple[int, int, str], ...] | None
-    reviews_known: bool = True
 
     @classmethod
     def of(cls, tables: Tables) -> Ledger:

@@ -6,29 +6,28 @@ can be branched: the history of a seed is lived once, and each drill goes on fro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time, timedelta
-from functools import cache
+from datetime import datetime, time, timedelta
 from typing import NamedTuple
 
-import duckdb
-import ibis
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from feature_repo import card_features
-from feature_repo.card_features import CUSTOMER_WINDOWS, FEATURES, TERMINAL_WINDOWS, describe
+from feature_repo.card_features import RISK_DELAY_DAYS, WINDOW_DAYS, describe
+from feature_repo.card_windows import window_columns
+from ingest.card_audit import AUDITS, Auditable, AuditPlan, draw_audit
 from ingest.card_incidents import Incident
 from ingest.card_labels import ALL_WELL, LabelFault, LabelSettings, explored, labels_of
-from ingest.card_world import TRANSACTIONS, CardSettings, CardWorld, Day
-from monitoring.fraud.tables import Tables
+from ingest.card_world import CardSettings, CardWorld, Day
+from monitoring.fraud.harm import skewed, spoiled
+from monitoring.fraud.ledger import EPOCH
 from monitoring.fraud.typed import typed
-from training.fraud.examples import MATURE_DAYS, Decided, weights_of
+from training.fraud.examples import MATURE_DAYS, Decided, Examples, weights_of
 from training.fraud.label_book import LabelBook
-from training.fraud.model import FraudModel, FraudParams, fit_fraud_model
+from training.fraud.model import FraudModel
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -40,15 +39,8 @@ PREVIOUS_FITTED, CHAMPION_FITTED = (WARM_UP_DAYS, 49), (WARM_UP_DAYS, 56)
 LIVE_FROM = CHAMPION_FITTED[1] + MATURE_DAYS
 FIRST_EVIDENCE = LIVE_FROM + 56
 INCIDENT_DAY = FIRST_EVIDENCE + 28 + 126
-
-
-class AuditPlan(NamedTuple):
-    """How many transactions a week are looked at again with all the time it takes, and why each."""
-
-    accused: int = 70
-    cleared: int = 70
-    random: int = 140
-    takes_days: int = 3
+RELEASE_FITTED_DAYS = 84
+AUDITED_DAYS = 21
 
 
 class Lived(NamedTuple):
@@ -124,10 +116,10 @@ class Stream:
             self.days[number] = lived._replace(scores={**lived.scores, name: model.score(lived.features_online)})
 
     def _features(self, number: int, rows: pa.Table) -> NDArray[np.float32]:
-        midnight = self._midnight(number)
+        midnight = self.midnight(number)
         past = [
             _aged(typed(lived.delivered).rows, number - lived.number, self._known_fraud(lived, midnight))
-            for lived in self.days[-(card_features.RISK_DELAY_DAYS + card_features.WINDOW_DAYS) :]
+            for lived in self.days[-(RISK_DELAY_DAYS + WINDOW_DAYS) :]
         ]
         columns = {name: rows[name].to_numpy(zero_copy_only=False) for name in rows.column_names}
         return describe(columns, window_columns(pa.concat_tables(past) if past else None, columns))
@@ -159,38 +151,27 @@ class Stream:
         return labels_of(day, expected_loss, decided.blocked[position], self.labels, rng, fault=fault)
 
     def _audits(self, number: int, rng: np.random.Generator) -> pa.Table:
-        """Once a week: some that were called fraud lately, some of the highest scores that were not, and some at random."""
+        """The audit of a week, drawn on its last midnight."""
         if number < LIVE_FROM + 14 or number % 7:
             return AUDITS.empty_table()
-        midnight = self._midnight(number)
-        chosen: list[tuple[int, str, bool]] = []
-        pool = self.days[number - 21 : number]
+        midnight = self.midnight(number)
+        pool = self.days[number - AUDITED_DAYS : number]
         ids = np.concatenate([d.delivered["transaction_id"].to_numpy() for d in pool])
-        score = np.concatenate([d.scores[d.live] for d in pool])
-        fraud = np.concatenate([d.fraud for d in pool])
-        age = number - np.repeat([d.number for d in pool], [len(d.fraud) for d in pool])
         labels = pa.concat_tables([d.labels for d in pool]).to_pandas()
-        labels = labels[labels["arrived_at"] < midnight]
-        accused = np.isin(ids, labels.loc[labels["is_fraud"], "transaction_id"])
-        lately = np.isin(
-            ids,
-            labels.loc[labels["is_fraud"] & (labels["arrived_at"] >= midnight - timedelta(days=7)), "transaction_id"],
+        accusing = labels[labels["is_fraud"] & (labels["arrived_at"] < midnight)]
+        lately = accusing["arrived_at"] >= midnight - timedelta(days=7)
+        auditable = Auditable(
+            ids=ids,
+            fraud=np.concatenate([d.fraud for d in pool]),
+            score=np.concatenate([d.scores[d.live] for d in pool]),
+            age_days=number - np.repeat([d.number for d in pool], [len(d.fraud) for d in pool]),
+            accused=np.isin(ids, accusing["transaction_id"]),
+            accused_lately=np.isin(ids, accusing.loc[lately, "transaction_id"]),
         )
-        cleared = ~accused & (age >= 3) & (score >= np.quantile(score, 0.985))
-        for reason, among, size in (
-            ("accused", lately, self.audit.accused),
-            ("cleared", cleared, self.audit.cleared),
-            ("random", (age >= 7) & (age < 14), self.audit.random),
-        ):
-            found = np.flatnonzero(among)
-            drawn = rng.choice(found, min(size, len(found)), replace=False)
-            chosen += [(int(ids[row]), reason, bool(fraud[row])) for row in np.sort(drawn)]
-        at = midnight + timedelta(days=self.audit.takes_days)
-        names = ("transaction_id", "reason", "is_fraud")
-        columns = dict(zip(names, zip(*chosen, strict=True), strict=True))
-        return pa.table({**{k: list(v) for k, v in columns.items()}, "arrived_at": [at] * len(chosen)}).cast(AUDITS)
+        return draw_audit(auditable, midnight, self.audit, rng)
 
-    def _midnight(self, number: int) -> datetime:
+    def midnight(self, number: int) -> datetime:
+        """The moment at which a day begins."""
         return datetime.combine(self.world.date_of(number), time())
 
     def examples(self, first: int, last: int, as_of: int) -> Examples:
@@ -201,7 +182,7 @@ class Stream:
         audits = pa.concat_tables([d.audits for d in self.days[first:as_of]]).to_pandas()
         gold = audits.drop(columns="reason").assign(source="audit")
         book = LabelBook.of(ids, pd.concat([every, gold], ignore_index=True))
-        moment = as_of + _epoch_day(self.world.date_of(0))
+        moment = as_of + (self.world.date_of(0) - EPOCH).days
         decided = Decided(*(np.concatenate([d.decided[n] for d in days]) for n in range(2)))
         return Examples(
             ids,
@@ -210,29 +191,6 @@ class Stream:
             weights_of(decided, book.looked_at(moment), self.labels.explored),
             np.repeat([d.number for d in days], [len(d.fraud) for d in days]),
         )
-
-
-class Examples(NamedTuple):
-    """Transactions to learn from: ids, features (rows x FEATURES), labels as known, weights and day numbers."""
-
-    ids: Ints
-    features: NDArray[np.float32]
-    fraud: Flags
-    weights: Floats
-    days: Ints
-
-    def fitted(self, *, seed: int, params: FraudParams | None = None) -> FraudModel:
-        return fit_fraud_model(self.features, self.fraud, self.weights, self.days, params or FraudParams(), seed=seed)
-
-
-AUDITS = pa.schema(
-    [
-        ("transaction_id", pa.int64()),
-        ("reason", pa.string()),
-        ("is_fraud", pa.bool_()),
-        ("arrived_at", pa.timestamp("us")),
-    ]
-)
 
 
 def history(settings: CardSettings, days: int = INCIDENT_DAY) -> Stream:
@@ -259,146 +217,12 @@ def go_on(stream: Stream, incident: Incident, days: int) -> Stream:
     return branch
 
 
-KNOCKED_OUT = (
-    "terminal_risk",
-    "amount_over_usual",
-    "hour",
-    "distance_km",
-    "amount",
-    "customer_mean_amount",
-    "terminal_mean_amount",
-    "customer_mean_distance",
-)
-
-
 def _release(stream: Stream, incident: Incident) -> None:
+    """Release a third version, fitted on three months of what is known, as the incident leaves it."""
     now, seed = len(stream.days), stream.world.settings.seed
-    rng = np.random.default_rng([seed, now, 13])
-    rows = stream.examples(now - MATURE_DAYS - 84, now - MATURE_DAYS, now)
-    fraud, features = rows.fraud, rows.features
-    if incident.release == "bad":
-        # Columns were joined to the wrong rows: what was learned of them is noise.
-        features = features.copy()
-        for name in KNOCKED_OUT[: round(len(KNOCKED_OUT) * incident.strength)]:
-            column = list(FEATURES).index(name)
-            features[:, column] = rng.permutation(features[:, column])
-    if incident.release == "poisoned":
-        freed = fraud & (rng.random(len(fraud)) < incident.strength * 0.8)
-        accused = ~fraud & (rng.random(len(fraud)) < freed.sum() / len(fraud))
-        fraud = fraud ^ freed ^ accused
-    model = rows._replace(features=features, fraud=fraud).fitted(seed=seed)
-    stream.release("3", model, stream.live, rows.ids, fraud)
-
-
-def skewed(offline: NDArray[np.float32], incident: Incident, rng: np.random.Generator) -> NDArray[np.float32]:
-    """What the service reads instead of what the lake holds, for as many transactions as the incident is strong."""
-    online, hit = offline.copy(), rng.random(len(offline)) < incident.strength
-    column = {name: number for number, name in enumerate(FEATURES)}
-    if incident.skew == "stale_windows":  # the online store was not written: nobody has windows
-        for name in (*CUSTOMER_WINDOWS, *TERMINAL_WINDOWS, "amount_over_usual", "distance_over_usual"):
-            online[hit, column[name]] = np.nan
-    if incident.skew == "wrong_unit":  # a ratio of cents to whole units
-        online[hit, column["amount_over_usual"]] *= 100
-    if incident.skew == "wrong_clock":  # the service tells local time
-        online[hit, column["hour"]] = (online[hit, column["hour"]] + 5) % 24
-    return online
-
-
-def tables_of(stream: Stream, first: int, in_calendar: Iterable[tuple[date, date, str]] = ()) -> Tables:
-    """What the platform wrote down from a day on."""
-    days = stream.days[first:]
-    world = stream.world
-    ids = np.concatenate([d.delivered["transaction_id"].to_numpy() for d in days])
-    scores = []
-    for d in days:
-        for name, values in d.scores.items():
-            scores.append(
-                {
-                    "transaction_id": d.delivered["transaction_id"].to_numpy(),
-                    "model_version": name,
-                    "role": "live" if name == d.live else "shadow",
-                    "score": values,
-                    "blocked": d.decided.blocked if name == d.live else np.zeros(len(values), bool),
-                    "explored": d.decided.explored if name == d.live else np.zeros(len(values), bool),
-                }
-            )
-    frame = pd.concat([pd.DataFrame(part) for part in scores], ignore_index=True)
-    as_table = {
-        name: pa.table(
-            {
-                "transaction_id": ids,
-                **dict(zip(FEATURES, np.concatenate([getattr(d, name) for d in days]).T, strict=True)),
-            }
-        )
-        for name in ("features_offline", "features_online")
-    }
-    released = [
-        {"model_version": n, "released_at": stream._midnight(day), "replaces": replaced}
-        for n, day, replaced in stream.releases
-    ]
-    learned = [
-        pd.DataFrame({"model_version": name, "transaction_id": ids, "is_fraud": fraud})
-        for name, (ids, fraud) in stream.training_labels.items()
-    ]
-    numbers = range(first, len(stream.days) + 28)
-    festivals = {(f.name, world.date_of(n).year): n for n in numbers if (f := world.festival_on(n))}
-    calendar = [
-        {"first_day": world.date_of(n - f.days + 1), "last_day": world.date_of(n), "name": f.name}
-        for (_, n) in festivals.items()
-        if (f := world.festival_on(n))
-    ] + [{"first_day": a, "last_day": b, "name": name} for a, b, name in in_calendar]
-    return Tables(
-        batches={world.date_of(d.number): d.delivered for d in days},
-        scores=frame,
-        labels=pa.concat_tables([d.labels for d in days]).to_pandas(),
-        audits=pa.concat_tables([d.audits for d in days]).to_pandas(),
-        releases=pd.DataFrame(released, columns=["model_version", "released_at", "replaces"]),
-        training_labels=pd.concat(learned, ignore_index=True) if learned else None,
-        calendar=pd.DataFrame(calendar, columns=["first_day", "last_day", "name"]),
-        **as_table,
-    )
-
-
-@cache
-def _sql() -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-    """What each window expression is in DuckDB's language: compiled once a process, for that takes a tenth of a second."""
-    schema = {**ibis.Schema.from_pyarrow(TRANSACTIONS), "age_days": "int64", "known_fraud": "boolean"}
-    past = ibis.table(schema, name="past")
-    return tuple(
-        (key, str(ibis.to_sql(expression(past), dialect="duckdb")), names)
-        for key, expression, names in (
-            ("customer_id", card_features.customer_windows, CUSTOMER_WINDOWS),
-            ("terminal_id", card_features.terminal_windows, TERMINAL_WINDOWS),
-        )
-    )
-
-
-@cache
-def _duckdb() -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect()
-    connection.execute("SET threads = 1")
-    return connection
-
-
-def window_columns(past: pa.Table | None, columns: Mapping[str, NDArray]) -> dict[str, Floats]:
-    """The windows of each transaction's customer and terminal, NaN for whom nothing is known."""
-    found: dict[str, Floats] = {}
-    if past is not None:
-        _duckdb().register("past", past)
-    for key, sql, names in _sql():
-        wanted = np.asarray(columns[key], np.int64)
-        rows = _duckdb().sql(sql).to_arrow_table() if past is not None else None
-        keys = rows[key].to_numpy() if rows is not None else np.empty(0, np.int64)
-        order = np.argsort(keys)
-        at = np.minimum(np.searchsorted(keys, wanted, sorter=order), max(len(keys) - 1, 0))
-        row = order[at] if len(keys) else at
-        there = keys[row] == wanted if len(keys) else np.zeros(len(wanted), bool)
-        for name in names:
-            values = np.full(len(wanted), np.nan)
-            if rows is not None and len(keys):
-                values[there] = rows[name].to_numpy()[row[there]]
-            found[name] = values
-    return found
+    rows = stream.examples(now - MATURE_DAYS - RELEASE_FITTED_DAYS, now - MATURE_DAYS, now)
+    rows = spoiled(rows, incident, np.random.default_rng([seed, now, 13]))
+    stream.release("3", rows.fitted(seed=seed), stream.live, rows.ids, rows.fraud)
 
 
 def _aged(rows: pa.Table, age: int, known_fraud: Flags) -> pa.Table:
@@ -414,7 +238,3 @@ def _truth_of(day: Day, rows: pa.Table) -> tuple[Flags, Floats]:
     wanted = np.where(np.isin(wanted, ids), wanted, wanted - 500_000)
     at = np.searchsorted(ids, wanted)
     return day.truth["is_fraud"].to_numpy(zero_copy_only=False)[at], day.transactions["amount"].to_numpy()[at]
-
-
-def _epoch_day(on: date) -> int:
-    return (on - date(1970, 1, 1)).days

@@ -23,8 +23,8 @@ from feature_repo.card_features import (
     describe,
     terminal_windows,
 )
+from feature_repo.card_windows import window_columns
 from ingest.card_world import TRANSACTIONS
-from monitoring.fraud.stream import window_columns
 
 SCHEMA = pa.schema([*TRANSACTIONS, ("age_days", pa.int64()), ("known_fraud", pa.bool_())])
 PAST = ibis.table(ibis.Schema.from_pyarrow(SCHEMA), name="past")

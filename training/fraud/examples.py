@@ -7,8 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from training.fraud.model import FraudModel, FraudParams, fit_fraud_model
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 MATURE_DAYS = 14
 """By then 97 % of the chargebacks that ever come have come (a gamma of mean 7 days; docs/fraud.md)."""
@@ -33,3 +36,16 @@ def weights_of(decided: Decided, looked_at: Flags, explored_share: float) -> Flo
     weights[unseen] = 0.0
     weights[stand_in] = 1 / explored_share
     return weights
+
+
+class Examples(NamedTuple):
+    """Transactions to learn from: ids, features (rows x FEATURES), labels as known, weights and day numbers."""
+
+    ids: Ints
+    features: NDArray[np.float32]
+    fraud: Flags
+    weights: Floats
+    days: Ints
+
+    def fitted(self, *, seed: int, params: FraudParams | None = None) -> FraudModel:
+        return fit_fraud_model(self.features, self.fraud, self.weights, self.days, params or FraudParams(), seed=seed)
