@@ -465,15 +465,17 @@ def drill_battery(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Many drills: confusion of causes, accuracy by day, false alarms, time to the cause, and money beside 'retrain on drift'."""
+    from ingest.card_incidents import STRENGTHS
     from monitoring.fraud.battery import REHEARSED, as_record, battery, clean_weeks, summary
     from monitoring.fraud.drill import check
     from monitoring.fraud.told import battery_tables
 
     chosen, wanted = seeds_of(seeds), [c.strip() for c in causes.split(",") if c.strip()] or list(REHEARSED)
     strong = [s.strip() for s in strengths.split(",")]
+    if unknown := set(strong) - set(STRENGTHS):
+        raise SettingsError(f"--strengths {', '.join(sorted(unknown))}: a battery knows {', '.join(STRENGTHS)}.")
     for cause in wanted:
-        for strength in strong:
-            check(cause, strength_of(strength))
+        check(cause, 1.0)
     began = time.monotonic()
     with errors.status(f"{len(chosen)} seeds, {len(wanted)} causes") as status:
 
@@ -512,7 +514,9 @@ def diagnose(
     folder: Annotated[Path, typer.Argument(help="A folder of tables; docs/fraud.md says which, and what each is for.")],
     as_of: Annotated[
         datetime,
-        typer.Option(formats=["%Y-%m-%d"], help="The day that is looked at; only what had arrived by then counts."),
+        typer.Option(
+            formats=["%Y-%m-%d"], help="Look at all that had arrived before the midnight that begins this day."
+        ),
     ],
     page: Annotated[Path | None, typer.Option(help="Write it as an HTML page there.")] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
@@ -530,7 +534,7 @@ def diagnose(
         seen, read = diagnose_folder(folder, as_of.date(), said=status.update)
     if page:
         title = f"{folder.name} on {as_of.date()}"
-        write_incident([seen], page, title=title, command=command_line(), missing=read.missing)
+        write_incident([seen], page, title=title, command=command_line(), missing=read.missing, remarks=read.remarks)
     if as_json:
         print(json.dumps(as_record(seen, read.missing, read.remarks)))
     else:

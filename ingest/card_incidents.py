@@ -64,12 +64,11 @@ def incident(cause: str, strength: float, *, seed: int, ends: datetime) -> Incid
     if cause == "two_at_once":
         first, second = (incident(name, strength, seed=seed, ends=ends) for name in PAIRS[seed % len(PAIRS)])
         return _both(first, second)
-    try:
-        made = INCIDENTS[cause](strength)
-    except KeyError:
+    if cause not in INCIDENTS:
         raise SettingsError(
             f"There is no drill for {cause!r}. Those there are: {', '.join((*INCIDENTS, 'two_at_once'))}."
-        ) from None
+        )
+    made = INCIDENTS[cause](strength)
     labels = replace(made.labels, held_until=ends) if made.labels.held_back else made.labels
     skew = SKEWS[seed % len(SKEWS)] if made.skew else None
     return replace(made, cause=cause, strength=strength, labels=labels, skew=skew)

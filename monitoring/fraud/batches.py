@@ -141,8 +141,9 @@ def _volume(ledger: Ledger, as_of: int) -> Figure:
     for day in range(as_of - NEW_DAYS, as_of):
         past = [float(_count(ledger, day - 7 * week)) for week in range(1, 9)]
         usual = float(np.median([count for count in past if count] or [math.nan]))
-        shares.append(_count(ledger, day) / usual)
-    return Figure(min(shares), 0.0, NEW_DAYS)
+        if usual > 0:  # on some weekdays some shops are closed
+            shares.append(_count(ledger, day) / usual)
+    return Figure(min(shares, default=math.nan), 0.0, len(shares))
 
 
 def _count(ledger: Ledger, day: int) -> int:

@@ -20,7 +20,6 @@ from monitoring.fraud.drill import DAYS, Drilled, clean_run, drill
 from monitoring.fraud.money import Money, money
 
 REPORTED_DAYS = (3, 7, 14, 21)
-TUNED_ON = range(10)
 REHEARSED = (*INCIDENTS, "two_at_once")
 #: These show by themselves, on the first days: accuracy is also given without them.
 EASY = (
@@ -177,8 +176,8 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
         "drift against label fault on day 14": _share_interval(
             [row for row in clear if row.cause in (*LABEL_FAULTS, *DRIFTS)], _side_right
         ),
-        "concept drift answered by day 12, of those with a fall of .13": _share_interval(material, _in_time(12)),
-        "concept drift answered by day 19, of those with a fall of .13": _share_interval(material, _in_time(19)),
+        "concept drift named by day 12, of those with a fall of .13": _share_interval(material, _in_time(12)),
+        "concept drift named by day 19, of those with a fall of .13": _share_interval(material, _in_time(19)),
         "retrained in doubt": sum(row.retrained_in_doubt for row in rows),
         "confusion on day 14": {
             strength: _confusion([row for row in rows if row.strength == strength], 14) for strength in STRENGTHS

@@ -361,7 +361,8 @@ class Diagnosis:
     @property
     def rivals(self) -> tuple[Cause, ...]:
         """Other causes whose rules apply as well."""
-        return tuple(rule.cause for rule in self.tried if rule.applies and rule.cause != self.cause)
+        named = {self.cause, *self.parts}
+        return tuple(rule.cause for rule in self.tried if rule.applies and rule.cause not in named)
 
     @property
     def seen(self) -> dict[str, Standing]:

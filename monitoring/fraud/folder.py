@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from feature_repo.card_features import FEATURES
 from ingest.errors import SourceError
 from monitoring.fraud.tables import COLUMNS, OPTIONAL, Tables
 
@@ -47,6 +48,14 @@ def read_folder(folder: Path) -> Read:
     known = {name: table for name, table in found.items() if table is not None}
     for name, table in known.items():
         _check_columns(folder, name, table)
+    for name in ("features_offline", "features_online"):
+        if name in known and (lacking := [f for f in FEATURES if f not in _parts(known[name])[0].column_names]):
+            if len(lacking) == len(FEATURES):
+                raise SourceError(
+                    f"{folder}/{name} has none of the features that are compared: {', '.join(FEATURES)}. Name its columns so, "
+                    "or leave the table out."
+                )
+            remarks.append(f"{name} lacks {', '.join(lacking)}: nothing is known of these")
     numbered = _numbered(known, remarks)
     transactions = _without_repeats(numbered["transactions"], remarks)
     frames = {name: _frame(name, table, remarks) for name, table in numbered.items() if name != "transactions"}
@@ -69,7 +78,12 @@ def read_folder(folder: Path) -> Read:
 
 
 def write_folder(tables: Tables, folder: Path) -> None:
-    """Write tables as `read_folder` reads them; transactions in one file a day, as they were delivered."""
+    """Write tables as `read_folder` reads them; transactions in one file a day, as they were delivered.
+
+    Raises SourceError for a folder that holds something: two drills in one are none.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise SourceError(f"{folder} is not empty; name a folder that is, or does not exist yet.")
     (folder / "transactions").mkdir(parents=True, exist_ok=True)
     for day, batch in tables.batches.items():
         pq.write_table(batch, folder / "transactions" / f"{day}.parquet")
@@ -128,7 +142,7 @@ def _numbered(
         if all(_whole(part[column]) for part in parts):
             continue
         texts = pd.unique(
-            np.concatenate([part[column].cast(pa.string()).to_numpy(zero_copy_only=False) for part in parts])
+            pa.chunked_array([c.cast(pa.string()) for p in parts for c in p[column].chunks]).drop_null().to_pandas()
         )
         number = pd.Series(np.arange(len(texts)), index=texts)
         remarks.append(f"{column} is text; {len(texts)} ids were numbered")
@@ -150,10 +164,8 @@ def _whole(column: pa.ChunkedArray) -> bool:
 
 
 def _renumber(part: pa.Table, column: str, number: pd.Series) -> pa.Table:
-    texts = part[column].cast(pa.string()).to_numpy(zero_copy_only=False)
-    return part.set_column(
-        part.schema.get_field_index(column), column, pa.array(number.reindex(texts).to_numpy(np.int64))
-    )
+    numbers = pa.array(part[column].cast(pa.string()).to_pandas().map(number), pa.int64(), from_pandas=True)
+    return part.set_column(part.schema.get_field_index(column), column, numbers)
 
 
 def _without_repeats(parts: pa.Table | list[pa.Table], remarks: list[str]) -> list[pa.Table]:
@@ -266,7 +278,9 @@ def _scores(frame: pd.DataFrame, remarks: list[str]) -> pd.DataFrame:
             remarks.append(f"{unclear} rows of scores do not say whether they were {name}: taken as not")
         filled[name] = known.fillna(False).astype(bool)
     others = sorted(set(filled["role"].astype(str)) - {"live", "shadow"})
-    if len(filled) and not (filled["role"] == "live").any():
+    if not len(filled):
+        raise SourceError("No row of scores can be used: score is a number from 0 to 1 for a transaction_id.")
+    if not (filled["role"] == "live").any():
         raise SourceError(
             f"No row of scores has the role live; there are {', '.join(others) or 'shadow'}. Roles: live, shadow."
         )

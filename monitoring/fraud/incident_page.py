@@ -30,12 +30,18 @@ WIDTH, HEIGHT = 270.0, 72.0
 
 
 def write_incident(
-    days: Sequence[Watched], out: Path, *, title: str, command: str, missing: Sequence[str] = ()
+    days: Sequence[Watched],
+    out: Path,
+    *,
+    title: str,
+    command: str,
+    missing: Sequence[str] = (),
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write the page of an incident from its days, whole or not at all. Raises ValueError without a day."""
     if not days:
         raise ValueError("There is no day to tell of: watch one at least, then write the page.")
-    text = _template().render(page=_page(days, title, command, missing))
+    text = _template().render(page=_page(days, title, command, missing, remarks))
     write_whole(out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
@@ -50,7 +56,9 @@ def _template() -> Any:
     ).get_template("incident.html.j2")
 
 
-def _page(days: Sequence[Watched], title: str, command: str, missing: Sequence[str]) -> dict[str, Any]:
+def _page(
+    days: Sequence[Watched], title: str, command: str, missing: Sequence[str], remarks: Sequence[str]
+) -> dict[str, Any]:
     last = days[-1]
     diagnosis, response = last.diagnosis, last.response
     cause = " and ".join(diagnosis.parts) or diagnosis.cause
@@ -82,7 +90,8 @@ def _page(days: Sequence[Watched], title: str, command: str, missing: Sequence[s
             if rule.cause != diagnosis.cause and rule.cause not in diagnosis.parts
         ],
         "blind": [f"No {name}: nothing is known of {BLIND_WITHOUT[name]}." for name in missing]
-        + [f"{name} could not be measured." for name in diagnosis.blind],
+        + [f"{name} could not be measured." for name in diagnosis.blind]
+        + [f"{remark}." for remark in remarks],
         "command": command,
     }  # fmt: skip
 

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from monitoring.fraud.figures import Figure, Figures, log_ratio, share
 from monitoring.fraud.ledger import AUDIT_REASONS, Flags, Ledger
-from training.fraud.label_book import GOLD, NEVER, LabelBook
+from training.fraud.label_book import CHARGEBACK, GOLD, NEVER, LabelBook
 
-CHARGEBACK = "chargeback"
 ARRIVED_DAYS = 7
 REVIEW_AGES = (2, 16)
 CHARGED_AGES = (2, 14)

@@ -31,7 +31,6 @@ AUDIT_REASONS = ("accused", "cleared", "random")
 class Batch(NamedTuple):
     """What was wrong with how a day's transactions were delivered."""
 
-    rows: int
     missing: tuple[str, ...]
     retyped: tuple[str, ...]
     unreadable: Mapping[str, int]
@@ -109,7 +108,7 @@ class Ledger:
         return cls(
             first_day=first,
             ends=np.cumsum([len(part.rows) for part in every]),
-            batches=tuple(Batch(len(part.rows), part.missing, part.retyped, part.unreadable) for part in every),
+            batches=tuple(Batch(part.missing, part.retyped, part.unreadable) for part in every),
             columns=columns,
             categories=tuple(codes.dictionary.to_pylist()),
             offline=_features(tables.features_offline, place),

@@ -73,6 +73,13 @@ NEEDED: Mapping[ActionName, tuple[str, ...]] = {
 SEEN_BY_THEMSELVES: frozenset[Cause] = frozenset({"skew", "poisoned_labels"})
 
 
+def needed_but_unseen(diagnosis: Diagnosis) -> bool:
+    """Whether something could not be seen that some answer needs."""
+    return any(
+        name in diagnosis.blind for names in NEEDED.values() for name in names if not name.startswith("release.")
+    )
+
+
 @dataclass(frozen=True)
 class Costs:
     """What mistakes cost, in the currency of the amounts; an issuer's own figures belong here."""
@@ -81,8 +88,6 @@ class Costs:
     """A good payment that was stopped: a call, and some of those customers leave."""
     recovered: float = 0.8
     """Share of a fraud's amount that a review in time saves."""
-    review: float = 4.0
-    """One payment looked at by an analyst: four minutes."""
     person: float = 300.0
     """One incident looked into by a person on call: half a day."""
     worth_a_person: float = 7.0
@@ -96,7 +101,7 @@ def respond(diagnosis: Diagnosis, loss_a_day: float, costs: Costs | None = None)
     week (`loss_a_day`, in the currency of the amounts) is more than what the person costs.
     """
     costs = costs or Costs()
-    if diagnosis.cause == "unexplained" and loss_a_day * costs.worth_a_person < costs.person:
+    if diagnosis.cause == "unexplained" and loss_a_day * costs.worth_a_person < costs.person:  # NaN is no small loss
         return Response(
             "hold",
             "nobody",

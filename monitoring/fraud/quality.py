@@ -16,6 +16,7 @@ from sklearn.metrics import average_precision_score
 from monitoring.fraud.figures import Figure, Figures, log_ratio, share
 from monitoring.fraud.ledger import Ledger
 from training.fraud.examples import Decided, weights_of
+from training.fraud.label_book import CHARGEBACK, GOLD
 
 AGES = {"young": (3, 10), "middle": (5, 15), "mature": (14, 21)}
 """Days between a payment and now. Half of the chargebacks have come for the first, nearly all for the last."""
@@ -33,7 +34,10 @@ class Seen(NamedTuple):
     fraud: NDArray[np.bool_]
     weight: NDArray[np.float64]
     day: NDArray[np.int64]
+    looked_at: NDArray[np.bool_]
+    """By any source."""
     reviewed: NDArray[np.bool_]
+    """By an analyst."""
     paid: NDArray[np.bool_]
 
 
@@ -48,7 +52,8 @@ def seen(ledger: Ledger, as_of: int, ages: tuple[int, int]) -> Seen:
         fraud=ledger.book.fraud_known(as_of, rows),
         weight=weights_of(decided, looked_at, EXPLORED_SHARE),
         day=ledger.day_of_rows(rows),
-        reviewed=looked_at,
+        looked_at=looked_at,
+        reviewed=ledger.book.looked_at(as_of, rows, without=(CHARGEBACK, GOLD)),
         paid=~decided.blocked,
     )
 

@@ -1,17 +1,4 @@
-"""The tables that everything about the fraud model is read from, whoever fills them: a simulation, the platform, or a stranger.
-
-| table | columns | without it |
-|---|---|---|
-| `transactions` | transaction_id, timestamp, customer_id, terminal_id, amount, category, channel, distance_km | nothing can be said |
-| `scores` | transaction_id, model_version, score; may hold role (`live`, `shadow`), blocked, explored | nothing can be said |
-| `features_offline` | transaction_id and the model's features, as computed from the lake | drift of the raw columns only |
-| `features_online` | the same, as the service read them | training/serving skew cannot be seen |
-| `labels` | transaction_id, source, is_fraud, arrived_at | nothing is known of quality |
-| `audits` | transaction_id, reason, is_fraud, arrived_at | labels cannot be verified |
-| `releases` | model_version, released_at, replaces | releases are read off the scores |
-| `training_labels` | model_version, transaction_id, is_fraud | what a version learned from cannot be checked |
-| `calendar` | first_day, last_day, name | a festival looks like any other shift |
-"""
+"""The tables that everything about the fraud model is read from, whoever fills them; docs/fraud.md says what each is for."""
 
 from __future__ import annotations
 

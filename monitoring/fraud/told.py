@@ -14,7 +14,7 @@ from monitoring.fraud.battery import REHEARSED, REPORTED_DAYS, Clean
 from monitoring.fraud.diagnosis import Tried
 from monitoring.fraud.figures import Standing
 from monitoring.fraud.ledger import EPOCH
-from monitoring.fraud.policy import RESPONSES
+from monitoring.fraud.policy import RESPONSES, needed_but_unseen
 from monitoring.fraud.tables import BLIND_WITHOUT
 from monitoring.fraud.watch import Watched
 
@@ -28,7 +28,8 @@ def confidence(watched: Watched, missing: Sequence[str] = ()) -> Confidence:
         return "high" if "labels" not in missing else "medium"
     if watched.days_of_history < FEW_DAYS or "labels" in missing:
         return "low"
-    return "medium" if missing or watched.days_of_history < ENOUGH_DAYS else "high"
+    gaps = bool(missing) or needed_but_unseen(watched.diagnosis) or watched.days_of_history < ENOUGH_DAYS
+    return "medium" if gaps else "high"
 
 
 def _direct(watched: Watched) -> bool:
@@ -57,6 +58,7 @@ def as_record(watched: Watched, missing: Sequence[str] = (), remarks: Sequence[s
             for rule in diagnosis.tried
             if not rule.applies
         },
+        "figures": {name: _numbers(figure) for name, figure in watched.standings.items()},
         "calendar": watched.event,
         "days_of_history": watched.days_of_history,
         "missing_tables": {name: BLIND_WITHOUT[name] for name in missing},
@@ -89,6 +91,8 @@ def as_page(watched: Watched, missing: Sequence[str] = (), remarks: Sequence[str
     out = [rule for rule in diagnosis.tried if not rule.applies and rule.seen]
     lines.append(_ruled_out(out))
     lines += [f"blind: no {name}, so nothing is known of {BLIND_WITHOUT[name]}" for name in missing]
+    if diagnosis.blind:
+        lines.append(f"could not be measured: {', '.join(diagnosis.blind)}")
     lines += [f"remark: {remark}" for remark in remarks]
     return Group(*lines)
 
@@ -126,8 +130,8 @@ def battery_tables(found: Mapping[str, Any], clean: Sequence[Clean] = ()) -> lis
     for name in (
         "action right on day 14",
         "drift against label fault on day 14",
-        "concept drift answered by day 12, of those with a fall of .13",
-        "concept drift answered by day 19, of those with a fall of .13",
+        "concept drift named by day 12, of those with a fall of .13",
+        "concept drift named by day 19, of those with a fall of .13",
     ):
         others.add_row(name, _share(found[name]), str(found[name]["n"]))
     others.add_row("retrained in doubt", str(found["retrained in doubt"]), str(found["drills"]))

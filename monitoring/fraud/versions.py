@@ -10,11 +10,10 @@ from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score
 
 from monitoring.fraud.figures import Figure, Figures, share
-from monitoring.fraud.label_sources import CHARGEBACK
 from monitoring.fraud.ledger import Flags, Ledger, Release
 from monitoring.fraud.quality import EXPLORED_SHARE
 from training.fraud.examples import Decided, weights_of
-from training.fraud.label_book import GOLD
+from training.fraud.label_book import CHARGEBACK, GOLD
 
 NEW_DAYS = 28
 COMPARED_DAYS = 14

@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from monitoring.fraud.diagnosis import Diagnosis, diagnose
 from monitoring.fraud.evidence import evidence_on
 from monitoring.fraud.figures import Figures, Standing, standing
@@ -70,9 +68,10 @@ def watch(ledger: Ledger, as_of: int, past: Past, costs: Costs | None = None) ->
 
 
 def loss_a_day(ledger: Ledger, as_of: int) -> float:
-    """What fraud that was neither blocked nor reviewed cost a day, by the labels there are; in the amounts' currency."""
+    """What fraud that was neither blocked nor looked at by an analyst cost a day, by the labels there are; NaN without any."""
     first, last = AGES["middle"]
     rows = seen(ledger, as_of, (first, last))
+    if not rows.looked_at.any():
+        return math.nan
     missed = rows.fraud & rows.paid & ~rows.reviewed
-    lost = float(np.nansum(rows.amount[missed])) / (last - first)
-    return lost if math.isfinite(lost) else 0.0
+    return float(rows.amount[missed].sum()) / (last - first)

@@ -1,1 +1,1 @@
-"""The fraud model: how it is fitted, calibrated, judged and promoted."""
+"""The fraud model: what it learns from, and how it is fitted and calibrated."""

@@ -14,6 +14,7 @@ Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 GOLD = "audit"
+CHARGEBACK = "chargeback"
 NEVER = np.inf
 EVERY = slice(None)
 

@@ -23,7 +23,7 @@ THREADS = 2  # always: how many there are decides in which order floats are adde
 
 
 class Margins(Protocol):
-    """Trees as XGBoost or ONNX Runtime hold them."""
+    """Trees that give margins, as XGBoost's do."""
 
     def inplace_predict(self, data: Features, *, predict_type: Any) -> Any: ...
 

@@ -254,7 +254,20 @@ def test_a_file_that_cannot_be_read_is_an_error(folder: Path, name: str) -> None
         diagnose_folder(folder, AS_OF)
 
 
-@pytest.mark.parametrize("name", ["scores", "labels", "audits", "features_online"])
+def test_scores_of_which_none_can_be_used_are_an_error(folder: Path) -> None:
+    """A table without rows, and one that counts to a thousand, must not look like a quiet day."""
+    spoil(folder / "scores.parquet", lambda rows: rows.assign(score=rows["score"] * 1000 + 2))
+    with pytest.raises(SourceError, match="a number from 0 to 1"):
+        diagnose_folder(folder, date_of(40))
+
+
+def test_tables_are_not_written_over_others(folder: Path) -> None:
+    """Two drills in one folder are none."""
+    with pytest.raises(SourceError, match="is not empty"):
+        write_folder(known(), folder)
+
+
+@pytest.mark.parametrize("name", ["labels", "audits", "features_online"])
 def test_a_table_without_its_rows_is_as_good_as_none(folder: Path, usual: Watched, name: str) -> None:
     """Nothing is known of what it would say, and batches are judged all the same."""
     spoil(folder / f"{name}.parquet", lambda rows: rows.iloc[:0])
@@ -440,7 +453,7 @@ def test_versions_may_be_numbers(folder: Path, usual: Watched) -> None:
 
 def test_ids_may_be_text(folder: Path, usual: Watched) -> None:
     """They are numbered, the same text with the same number in every table, and nothing else changes."""
-    (folder / "transactions" / "before.parquet").unlink()
+    shutil.rmtree(folder)
     write_folder(with_text_ids(known()), folder)
     watched, read = diagnosed(folder)
     assert [remark.split(";")[0] for remark in read.remarks] == [

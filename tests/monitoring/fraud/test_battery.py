@@ -74,7 +74,7 @@ def test_only_concept_drift_that_costs_something_must_be_named_in_time() -> None
         row("concept_new", "concept_new", days_to_drift=20, seed=101),
         row("concept_mutated", "none", average_precision_fall=0.12),
     ]
-    found = summary(rows)["concept drift answered by day 19, of those with a fall of .13"]
+    found = summary(rows)["concept drift named by day 19, of those with a fall of .13"]
     assert (found["share"], found["n"]) == (0.5, 2)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.fraud.diagnosis import CAUSES, RULES, Cause, Diagnosis
+from monitoring.fraud.diagnosis import CAUSES, RULES, Cause, Diagnosis, Tried
 from monitoring.fraud.policy import RESPONSES, Costs, Response, respond
 from training.vocabulary import ActionName
 
@@ -117,3 +117,30 @@ def test_every_action_has_its_runbook(action: ActionName) -> None:
     assert action in get_args(ActionName)
     assert runbook == f"docs/runbooks/{action}.md"
     assert (ROOT / runbook).is_file()
+
+
+UNSEEN = [
+    ("concept_new", "gold.accused_wrong"),
+    ("covariate_harmful", "skew.mismatch"),
+    ("concept_mutated", "arrived.analysts"),
+    ("prior_shift", "drift.domain_auc"),
+    ("bad_release", "release.gain"),
+]
+
+
+@pytest.mark.parametrize(("cause", "figure"), UNSEEN)
+def test_what_could_forbid_an_answer_must_have_been_seen(cause: Cause, figure: str) -> None:
+    """Nothing that changes what is live, or may become live, is done by itself in the dark; a person is asked."""
+    dark = Tried(cause, "fraud", True, "why", {}, (figure,))
+    light = Tried(cause, "fraud", True, "why", {}, ("batch.clock",))
+    assert respond(Diagnosis(cause, "why", (light,)), 0.0).action == RESPONSES[cause].action
+    response = respond(Diagnosis(cause, "why", (dark,)), 0.0)
+    assert (response.action, response.training_frozen) == ("ask_a_person", True)
+    assert figure in response.why
+
+
+@pytest.mark.parametrize("cause", ["skew", "poisoned_labels", "unit_change", "label_flips"])
+def test_what_shows_by_itself_needs_nothing_else(cause: Cause) -> None:
+    """A mismatch is a mismatch, and to quarantine or to freeze changes nothing that is live."""
+    dark = Tried(cause, "batch", True, "why", {}, ("release.gain", "gold.accused_wrong", "skew.mismatch"))
+    assert respond(Diagnosis(cause, "why", (dark,)), 0.0) == RESPONSES[cause]
