@@ -25,6 +25,8 @@ Skew = Literal["stale_windows", "wrong_unit", "wrong_clock"]
 SKEWS: tuple[Skew, ...] = get_args(Skew)
 Feed = Callable[[pa.Table, float, np.random.Generator], pa.Table]
 
+SECOND_DELIVERY = 500_000
+"""Added to the ids of what is delivered twice."""
 STRENGTHS: Mapping[str, float] = {"weak": 0.25, "mid": 0.5, "strong": 1.0}
 
 
@@ -94,8 +96,13 @@ def stuck_column(rows: pa.Table, share: float, _rng: np.random.Generator) -> pa.
 def duplicated_batch(rows: pa.Table, share: float, rng: np.random.Generator) -> pa.Table:
     """A part of the day is delivered twice, the second time under new ids."""
     again = rows.filter(pa.array(rng.random(len(rows)) < share))
-    again = _with(again, "transaction_id", again["transaction_id"].to_numpy() + 500_000)
+    again = _with(again, "transaction_id", again["transaction_id"].to_numpy() + SECOND_DELIVERY)
     return pa.concat_tables([rows, again]).sort_by([("timestamp", "ascending"), ("transaction_id", "ascending")])
+
+
+def first_delivered(ids: NDArray[np.int64], true_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The true id of each delivered payment: what came twice is what it was the first time."""
+    return np.where(np.isin(ids, true_ids), ids, ids - SECOND_DELIVERY)
 
 
 def time_zone(rows: pa.Table, share: float, _rng: np.random.Generator) -> pa.Table:

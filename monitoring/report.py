@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from ingest.whole_files import write_whole
 from monitoring.charts import MARKS, mark, minus
+from monitoring.pages import templates
 from monitoring.report_charts import draw_charts
 from monitoring.story import BASELINES, Record, number_of, point_of, summarise, tell
 
@@ -55,13 +56,7 @@ def render(weeks: Sequence[Record], decisions: Sequence[Record], meta: Mapping[s
 
 
 def _page() -> Template:
-    page = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,  # a misspelt name is an error, not an empty cell
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    page = templates()
     page.filters.update(
         figure=_figure,
         interval=_interval,

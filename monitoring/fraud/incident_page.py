@@ -11,7 +11,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ingest.whole_files import write_whole
@@ -20,6 +19,7 @@ from monitoring.fraud.figures import Standing
 from monitoring.fraud.tables import BLIND_WITHOUT
 from monitoring.fraud.told import confidence, day_of
 from monitoring.fraud.watch import Watched
+from monitoring.pages import templates
 
 #: How an action is drawn: something is done, is in doubt, is taken back, or a person is asked.
 KINDS: Mapping[str, str] = {
@@ -41,19 +41,8 @@ def write_incident(
     """Write the page of an incident from its days, whole or not at all. Raises ValueError without a day."""
     if not days:
         raise ValueError("There is no day to tell of: watch one at least, then write the page.")
-    text = _template().render(page=_page(days, title, command, missing, remarks))
+    text = templates().get_template("incident.html.j2").render(page=_page(days, title, command, missing, remarks))
     write_whole(out, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def _template() -> Any:
-    folder = Path(__file__).parent.parent / "templates"
-    return Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("incident.html.j2")
 
 
 def _page(

@@ -15,7 +15,7 @@ usual automation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
+from ingest.card_incidents import first_delivered
 from monitoring.fraud.drill import Drilled, clean_branch
 from monitoring.fraud.policy import Costs
 from monitoring.fraud.quality import CAPACITY
@@ -54,12 +55,11 @@ def money(drilled: Drilled, costs: Costs | None = None) -> Money:
     costs = costs or Costs()
     days = drilled.lived.days[INCIDENT_DAY:]
     nothing = [_lost(lived, _as_lived(lived), costs) for lived in days]
-    ours = _ours(drilled, costs)
     rival, times = _rival(drilled, costs)
-    return Money(float(np.mean(nothing)), float(np.mean(ours)), float(np.mean(rival)), times)
+    return Money(float(np.mean(nothing)), _ours(drilled, costs), float(np.mean(rival)), times)
 
 
-def _ours(drilled: Drilled, costs: Costs) -> list[float]:
+def _ours(drilled: Drilled, costs: Costs) -> float:
     """Follow the policy's answers: what was answered on a day counts from the next."""
     lost: list[float] = []
     score: Score = _as_lived
@@ -74,7 +74,7 @@ def _ours(drilled: Drilled, costs: Costs) -> list[float]:
                 tried, score = number, _challenged(drilled, number, score)
             score = _answered(drilled, seen, number, score)
         lost.append(_lost(lived, score(lived), costs))
-    return _by_day(lost, len(drilled.lived.days) - INCIDENT_DAY)
+    return sum(lost) / (len(drilled.lived.days) - INCIDENT_DAY)  # a person's cost is no day of its own
 
 
 def _answered(drilled: Drilled, seen: Watched, number: int, score: Score) -> Score:
@@ -106,12 +106,11 @@ def _stands(drilled: Drilled, number: int, seen: Watched) -> bool:
 def _challenged(drilled: Drilled, number: int, score: Score) -> Score:
     """A challenger goes live if it ranks the audited payments better than what is live."""
     lived, now = drilled.lived, INCIDENT_DAY + number - 1
-    try:
-        challenger = lived.examples(*_known(number, 7), now).fitted(seed=drilled.seed)
-    except ValueError:  # one class only: nothing can be learned
+    challenger = _fitted(drilled, number, aged=7)
+    if challenger is None:
         return score
-    better = _on_gold(lived, now, lambda day: challenger.score(day.features_online)) > _on_gold(lived, now, score)
-    return (lambda day: challenger.score(day.features_online)) if better else score
+    better = _on_gold(lived, now, _by(challenger)) > _on_gold(lived, now, score)
+    return _by(challenger) if better else score
 
 
 def _known(number: int, aged: int) -> tuple[int, int]:
@@ -144,7 +143,7 @@ def _rival(drilled: Drilled, costs: Costs) -> tuple[list[float], int]:
     for number, lived in enumerate(drilled.lived.days[INCIDENT_DAY:], start=1):
         seen = drilled.watched.get(number - 1)
         if seen is not None and number - last >= 7 and _drifted(seen):
-            model = _retrained(drilled, number)
+            model = _fitted(drilled, number, aged=MATURE_DAYS)
             if model is not None:
                 last, times, score = number, times + 1, _by(model)
         lost.append(_lost(lived, score(lived), costs))
@@ -155,9 +154,10 @@ def _by(model: FraudModel) -> Score:
     return lambda lived: model.score(lived.features_online)
 
 
-def _retrained(drilled: Drilled, number: int) -> FraudModel | None:
+def _fitted(drilled: Drilled, number: int, *, aged: int) -> FraudModel | None:
+    """A model of what is known on a day of the drill; None where it is of one class only, so that nothing can be learned."""
     try:
-        return drilled.lived.examples(*_known(number, MATURE_DAYS), INCIDENT_DAY + number - 1).fitted(seed=drilled.seed)
+        return drilled.lived.examples(*_known(number, aged), INCIDENT_DAY + number - 1).fitted(seed=drilled.seed)
     except ValueError:
         return None
 
@@ -181,11 +181,6 @@ def _lost(lived: Lived, scores: Floats, costs: Costs) -> float:
     return float(lived.amount[through].sum()) - saved + costs.blocked_good * float((blocked & ~lived.fraud).sum())
 
 
-def _by_day(lost: Iterable[float], days: int) -> list[float]:
-    total = sum(lost)
-    return [total / days] * days
-
-
 def clean_days(drilled: Drilled) -> dict[int, Lived]:
     """The days of a drill as they would have been delivered without its incident."""
     days = len(drilled.lived.days) - INCIDENT_DAY
@@ -195,6 +190,7 @@ def clean_days(drilled: Drilled) -> dict[int, Lived]:
 def _mended(clean: dict[int, Lived], lived: Lived) -> Floats:
     """The scores of the payments as they should have been delivered, in the order in which they were."""
     day = clean[lived.number]
-    ids, wanted = day.delivered["transaction_id"].to_numpy(), lived.delivered["transaction_id"].to_numpy()
-    at = np.minimum(np.searchsorted(ids, np.where(np.isin(wanted, ids), wanted, wanted - 500_000)), len(ids) - 1)
+    ids = day.delivered["transaction_id"].to_numpy()
+    wanted = first_delivered(lived.delivered["transaction_id"].to_numpy(), ids)
+    at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
     return day.scores[day.live][at]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from feature_repo.card_features import RISK_DELAY_DAYS, WINDOW_DAYS, describe
 from feature_repo.card_windows import window_columns
 from ingest.card_audit import AUDITS, Auditable, AuditPlan, draw_audit
-from ingest.card_incidents import Incident
+from ingest.card_incidents import Incident, first_delivered
 from ingest.card_labels import ALL_WELL, LabelFault, LabelSettings, explored, labels_of
 from ingest.card_world import CardSettings, CardWorld, Day
 from monitoring.fraud.harm import skewed, spoiled
@@ -48,6 +48,8 @@ class Lived(NamedTuple):
 
     number: int
     delivered: pa.Table
+    rows: pa.Table
+    """The same, typed: read again on each of the next five weeks' days."""
     features_offline: NDArray[np.float32]
     features_online: NDArray[np.float32]
     scores: Mapping[str, Floats]
@@ -97,7 +99,7 @@ class Stream:
         decided = Decided(*explored(raw_live, BLOCKED_ABOVE, self.labels, rng))
         labels = self._labels(day, rows, raw_live, decided, rng, fault=incident.labels if acts else ALL_WELL)
         lived = Lived(
-            number, delivered, offline, online, scores, self.live, decided, labels, self._audits(number, rng),
+            number, delivered, rows, offline, online, scores, self.live, decided, labels, self._audits(number, rng),
             *_truth_of(day, rows),
         )  # fmt: skip
         self.days.append(lived)
@@ -118,7 +120,7 @@ class Stream:
     def _features(self, number: int, rows: pa.Table) -> NDArray[np.float32]:
         midnight = self.midnight(number)
         past = [
-            _aged(typed(lived.delivered).rows, number - lived.number, self._known_fraud(lived, midnight))
+            _aged(lived.rows, number - lived.number, self._known_fraud(lived, midnight))
             for lived in self.days[-(RISK_DELAY_DAYS + WINDOW_DAYS) :]
         ]
         columns = {name: rows[name].to_numpy(zero_copy_only=False) for name in rows.column_names}
@@ -234,7 +236,5 @@ def _aged(rows: pa.Table, age: int, known_fraud: Flags) -> pa.Table:
 def _truth_of(day: Day, rows: pa.Table) -> tuple[Flags, Floats]:
     """Truth and true amount in the order of the delivered rows; what was delivered twice is what it was the first time."""
     ids = day.transactions["transaction_id"].to_numpy()
-    wanted = rows["transaction_id"].to_numpy()
-    wanted = np.where(np.isin(wanted, ids), wanted, wanted - 500_000)
-    at = np.searchsorted(ids, wanted)
+    at = np.searchsorted(ids, first_delivered(rows["transaction_id"].to_numpy(), ids))
     return day.truth["is_fraud"].to_numpy(zero_copy_only=False)[at], day.transactions["amount"].to_numpy()[at]
