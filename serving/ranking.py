@@ -88,6 +88,7 @@ def _ranked(
 
 def popular(index: ItemIndex, *, k: int, but: Collection[str] = ()) -> Ranked:
     """What sells, but for these items, for when nothing can be ranked: the last rung."""
-    best = np.argsort(index.popularity_rank)
+    best = np.flatnonzero(index.popularity_rank < k + len(but))
+    best = best[np.argsort(index.popularity_rank[best])]
     best = best[~np.isin(index.item_ids[best], list(but))][:k] if len(but) else best[:k]
     return Ranked(index.item_ids[best].tolist(), (-index.popularity_rank[best]).tolist(), np.empty(0, np.float32))

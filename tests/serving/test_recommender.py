@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, timedelta
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from feature_repo.definitions import TTL
 from feature_repo.feast_store import OnlineRow
+from serving import recommender
 from serving.feature_reader import UserFeatures
 from serving.prediction_log import PredictionLog
 from serving.recommender import TOGETHER, Answer, Asked, Question, Recommender, decide
@@ -441,6 +443,34 @@ def test_who_asks_again_at_once_is_answered(worker: Worker) -> None:
         return found
 
     assert asyncio.run(asyncio.wait_for(story(), 10)) == ["u0", "u1", "u2"]
+
+
+def test_an_overloaded_worker_gives_what_is_popular_and_catches_up(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After nothing but full batches for too long; once a batch is not full, or nobody asked for a while, lists are made again."""
+    monkeypatch.setattr(recommender, "OVERLOADED_S", 0.05)
+    read = worker.reader.read
+
+    def reading(user_ids: Sequence[str]) -> list[UserFeatures]:
+        time.sleep(0.1 if len(user_ids) == TOGETHER else 0)
+        return read(user_ids)
+
+    worker.recommender = Recommender(worker._slots, reading, worker.log)
+    crowd = [question(f"u{n % 7}", 1 + n % 3) for n in range(2 * TOGETHER + 4)]
+
+    async def story() -> list[dict[str, Any]]:
+        answers = await worker.recommender.answer(crowd)
+        await asyncio.sleep(0.1)
+        return [*answers, *await worker.recommender.answer(crowd[:TOGETHER])]
+
+    answers = asyncio.run(asyncio.wait_for(story(), 10))
+    hasty = ["popular_items"] * TOGETHER
+    assert [answer["features"] for answer in answers] == [
+        *["fresh"] * TOGETHER, *hasty, *["fresh"] * 4, *["fresh"] * TOGETHER,
+    ]  # fmt: skip
+    assert [len(answer["items"]) for answer in answers] == [q.k for q in (*crowd, *crowd[:TOGETHER])]
+    assert [row["slot"] for row in worker.logged()].count("none") == TOGETHER
 
 
 def test_who_goes_away_costs_nobody_else(worker: Worker) -> None:
