@@ -16,6 +16,10 @@ from ingest.card_world import TRANSACTIONS
 
 Floats = NDArray[np.float64]
 
+#: The transactions that windows are computed from: the feed's columns, the whole days between a payment's day and the one that
+#: begins, and whether some label that had arrived by midnight called it fraud.
+PAST = pa.schema([*TRANSACTIONS, ("age_days", pa.int64()), ("known_fraud", pa.bool_())])
+
 
 def window_columns(past: pa.Table | None, columns: Mapping[str, NDArray]) -> dict[str, Floats]:
     """The windows of each transaction's customer and terminal, NaN for whom nothing is known."""
@@ -41,8 +45,7 @@ def window_columns(past: pa.Table | None, columns: Mapping[str, NDArray]) -> dic
 @cache
 def _sql() -> tuple[tuple[str, str, tuple[str, ...]], ...]:
     """What each window expression is in DuckDB's language: compiled once a process, for that takes a tenth of a second."""
-    schema = {**ibis.Schema.from_pyarrow(TRANSACTIONS), "age_days": "int64", "known_fraud": "boolean"}
-    past = ibis.table(schema, name="past")
+    past = ibis.table(ibis.Schema.from_pyarrow(PAST), name="past")
     return tuple(
         (key, str(ibis.to_sql(expression(past), dialect="duckdb")), names)
         for key, expression, names in (

@@ -48,7 +48,7 @@ def user_features(interactions: Table, as_of: datetime) -> Table:
         user_median_quantity=_.quantity.median().cast("float64"),
         user_country=_latest("country"),
     )
-    return _stamp(rhythm.join(breadth, "user_id").join(taste, "user_id"), as_of)
+    return stamp(rhythm.join(breadth, "user_id").join(taste, "user_id"), as_of)
 
 
 def item_features(interactions: Table, as_of: datetime) -> Table:
@@ -81,7 +81,7 @@ def item_features(interactions: Table, as_of: datetime) -> Table:
         item_median_quantity=_.quantity.median().cast("float64"),
         item_text=_latest("item_text"),
     )
-    return _stamp(sales.join(loyalty, "item_id"), as_of)
+    return stamp(sales.join(loyalty, "item_id"), as_of)
 
 
 def user_history(interactions: Table, as_of: datetime) -> Table:
@@ -107,7 +107,7 @@ def user_history(interactions: Table, as_of: datetime) -> Table:
     kept = recent.filter(_.position < HISTORY_ITEMS)
     columns = [name for name in kept.columns if name.startswith("history_")]
     arrays = {name: kept[name].collect(order_by=kept.position) for name in columns}
-    return _stamp(
+    return stamp(
         kept.group_by("user_id").agg(history_item_ids=kept.item_id.collect(order_by=kept.position), **arrays), as_of
     )
 
@@ -139,5 +139,6 @@ def _latest(column: str) -> Value:
     return _[column].first(order_by=[_.day, _[column].desc()], where=_[column].notnull())
 
 
-def _stamp(rows: Table, as_of: datetime) -> Table:
+def stamp(rows: Table, as_of: datetime) -> Table:
+    """Say of rows when they became available: what point-in-time joins rely on."""
     return rows.mutate(available_at=ibis.literal(as_of, type="timestamp(6)"))

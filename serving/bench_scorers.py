@@ -15,6 +15,7 @@ from feature_repo.feast_store import FeastStore
 from serving.onnx_trees import in_onnx
 from serving.ranking import prepare, states_of
 from training.mlflow_registry import MlflowRegistry
+from training.recommender.artefact import RANKER
 from training.recommender.index import FloatArray, load_index
 from training.recommender.ranker import Ranker, score_next
 from training.settings import build_settings
@@ -56,14 +57,14 @@ def bench_scorers(home: Path) -> list[ScorerCost]:
 def _candidates(home: Path) -> tuple[list[FloatArray], Ranker]:
     """The described candidates of some customers, as the service would rank them now."""
     ws = Workspace(build_settings(home))
-    registry = MlflowRegistry(ws.settings)
+    registry = MlflowRegistry(ws.settings, RANKER)
     index = load_index(sorted((ws.home / "index").glob("*.npz"))[-1])
     store = FeastStore(ws.features, ws.settings.feast_online)
     known = store.keys("user_features", index.as_of)
     asked = [known[n] for n in np.random.default_rng(7).integers(len(known), size=CUSTOMERS)]
     champion = registry.aliases().champion
     assert champion is not None, f"nothing is live in {home}"
-    rows = store.online_rows(asked)
+    rows = store.online_rows("user_id", asked)
     lists = [prepare(states_of([u], [row], index), index).features for u, row in zip(asked, rows, strict=True)]
     return lists, registry.load(champion)
 

@@ -85,7 +85,7 @@ class RecommenderService:
         """Answer somebody before anybody asks: the first read opens the store, and takes longer than a customer may wait."""
         if (slots := self._follower.slots) is not None:
             with suppress(FeatureError):  # then the rungs below are what there is to begin with
-                self._store.online_rows(["nobody"])
+                self._store.online_rows("user_id", ["nobody"])
             for scope in ("all", "new"):
                 decide(slots, [Asked(Question(None, 10, scope), UserFeatures(None, "no_features"), REST)])
         # What was loaded lives as long as the process: collections need not look at it ever again.

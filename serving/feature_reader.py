@@ -24,7 +24,7 @@ Rung = Literal["fresh", "stale_features", "no_features", "popular_items"]
 class OnlineRows(Protocol):
     """What is needed of a feature store."""
 
-    def online_rows(self, user_ids: Sequence[str]) -> list[OnlineRow | None]: ...
+    def online_rows(self, key: str, ids: Sequence[str]) -> list[OnlineRow | None]: ...
 
 
 #: As long as the objective of the slowest percent; a store that is well answers in less than half a millisecond.
@@ -85,7 +85,7 @@ class FeatureReader:
         if self._failures >= self._limits.failures_to_open and self._clock() < self._closed_until:
             return None
         try:
-            rows = self._store.online_rows(user_ids)
+            rows = self._store.online_rows("user_id", user_ids)
         except FeatureError:
             self._failures += 1
             self._closed_until = self._clock() + self._limits.open_s

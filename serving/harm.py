@@ -24,12 +24,12 @@ from feature_repo.feast_store import FeastStore
 from ingest.errors import PlatformError, RegistryError
 from serving.bento_server import free_port
 from serving.release import ServingFolder
-from training.artefact import TREES, Golden
+from training.artefact import Golden
 from training.candidate import READS
 from training.mlflow_registry import MlflowRegistry, Version
 from training.predictions import PredictionTail
 from training.promotion import aliases_after
-from training.recommender.pair_features import FEATURES
+from training.recommender.artefact import RANKER, TREES
 from training.recommender.ranker import Ranker
 from training.settings import build_settings
 from training.workspace import Workspace
@@ -46,25 +46,23 @@ def champion_of(ws: Workspace) -> str:
 
 def register_upside_down(ws: Workspace) -> Version:
     """A version of the champion's trees that like least what it liked best: whole, fast, and wrong."""
-    good = MlflowRegistry(ws.settings).load(champion_of(ws))
+    good = MlflowRegistry(ws.settings, RANKER).load(champion_of(ws))
     bad = Ranker(**{name: _negated(getattr(good, name)) for name in TREES})
     return _register(ws, bad, "upside down")
 
 
 def register_copy(ws: Workspace) -> Version:
     """The champion's trees as a version of its own."""
-    return _register(ws, MlflowRegistry(ws.settings).load(champion_of(ws)), "copy")
+    return _register(ws, MlflowRegistry(ws.settings, RANKER).load(champion_of(ws)), "copy")
 
 
 def _register(ws: Workspace, ranker: Ranker, name: str) -> Version:
-    registry = MlflowRegistry(ws.settings)
+    registry = MlflowRegistry(ws.settings, RANKER)
     contents = registry.files(champion_of(ws))
     record = registry.version(champion_of(ws)).tags
     tags = {"key": f"drill {name} {time.time_ns()}", "as_of": record["as_of"], "reads": " ".join(READS)}
-    golden = Golden.of(ranker, Golden.from_json(contents["golden"]).pairs)
-    return registry.register(
-        ranker, golden=golden, feature_names=FEATURES, params={}, metrics={}, tags=tags, run_name=f"drill: {name}"
-    )
+    golden = RANKER.golden(ranker, Golden.from_json(contents["golden"]).rows)
+    return registry.register(ranker, golden=golden, params={}, metrics={}, tags=tags, run_name=f"drill: {name}")
 
 
 def _negated(trees: xgboost.Booster) -> xgboost.Booster:
@@ -87,7 +85,7 @@ def customers_who_buy(ws: Workspace) -> Iterator[None]:
         while not over.wait(0.5):
             rows = tail.new_rows().select(["request_id", "user_id", "item_ids", "slice"]).to_pylist()
             rows = [row for row in rows if row["slice"] in ("canary", "control")]
-            known = store.online_rows([row["user_id"] for row in rows]) if rows else []
+            known = store.online_rows("user_id", [row["user_id"] for row in rows]) if rows else []
             with folder.outcomes.open("a", encoding="utf-8") as file:
                 for row, found in zip(rows, known, strict=True):
                     liked = set(found.values["history_item_ids"].tolist()) if found else set()

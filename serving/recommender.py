@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from feature_repo.definitions import TTL
+from feature_repo.definitions import RECOMMENDER
 from serving import metrics
 from serving.feature_reader import Rung, UserFeatures
 from serving.prediction_log import PredictionLog
@@ -251,7 +251,7 @@ def decide(slots: Slots, asked: Sequence[Asked]) -> list[Answer]:
 def _without_expired(asked: Asked, slots: Slots) -> Asked:
     """Features older than what any model was trained on are none."""
     row = asked.features.row
-    if row is None or slots.index.as_of - row.available_at <= TTL:
+    if row is None or slots.index.as_of - row.available_at <= RECOMMENDER.ttl:
         return asked
     return replace(asked, features=UserFeatures(None, "no_features"))
 

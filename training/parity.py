@@ -19,7 +19,7 @@ def parity_gap(store: FeastStore, users: Sequence[str], as_of: datetime) -> floa
     Infinite when one side lacks a value that the other has, when texts differ, arrays have another length, or an
     element is not a finite number: `max` passes over a NaN that is not the first, so a difference is never one.
     """
-    offline, online = store.historical("user_id", users, as_of), store.online(users)
+    offline, online = store.historical("user_id", users, as_of), store.online("user_id", users)
     pairs = ((a, b) for name in offline.columns for a, b in zip(offline[name], online[name], strict=True))
     return max((_difference(_values(a), _values(b)) for a, b in pairs), default=0.0)
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feature_repo.definitions import TTL
+from feature_repo.definitions import RECOMMENDER
 from feature_repo.feast_store import FeastStore
 from ingest.lake import Lake, read_interactions
 from ingest.schema import PURCHASE
@@ -57,7 +57,7 @@ class WeekData:
         Features computed without the newest week look as if nobody had bought anything: rankers take that for a world
         they never saw, and lose far more than by features that are a week old and whole.
         """
-        mondays = [as_of - k * WEEK for k in range(TTL // WEEK)]
+        mondays = [as_of - k * WEEK for k in range(RECOMMENDER.ttl // WEEK)]
         return next((monday for monday in mondays if self.whole(monday)), as_of)
 
     def ensure_features(self, as_of: datetime) -> bool:

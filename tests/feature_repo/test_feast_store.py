@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from feature_repo import feast_store
-from feature_repo.definitions import TTL
+from feature_repo.definitions import RECOMMENDER
 from feature_repo.feast_store import FeastStore
 from ingest.errors import FeatureError
 from tests.feature_repo.events import LOGS, MONDAY, WEEK, Event, interactions, known_at
@@ -90,8 +90,8 @@ def test_rows_of_the_future_are_not_joined(known: FeastStore) -> None:
 
 def test_stale_rows_are_not_joined(known: FeastStore) -> None:
     """Rows older than the time to live are absent rather than silently old."""
-    assert known.historical("user_id", ["a"], MONDAY + TTL)["user_purchases"].item() == 3
-    assert known.historical("user_id", ["a"], MONDAY + TTL + WEEK)["user_purchases"].isna().item()
+    assert known.historical("user_id", ["a"], MONDAY + RECOMMENDER.ttl)["user_purchases"].item() == 3
+    assert known.historical("user_id", ["a"], MONDAY + RECOMMENDER.ttl + WEEK)["user_purchases"].isna().item()
 
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -119,14 +119,14 @@ def test_the_online_store_never_goes_back(tmp_path: Path) -> None:
     for monday in (MONDAY, MONDAY + WEEK):
         store.write_rows(interactions(TWO_CUSTOMERS), monday)
     assert store.materialise(MONDAY + WEEK)
-    later = store.online(["a"])
+    later = store.online("user_id", ["a"])
     assert not store.materialise(MONDAY)
-    pd.testing.assert_frame_equal(store.online(["a"]), later)
+    pd.testing.assert_frame_equal(store.online("user_id", ["a"]), later)
 
 
 def test_an_unknown_customer_is_a_row_of_nulls(known: FeastStore) -> None:
     """Serving asks for anybody; who is not known has no values, and no error."""
-    nobody = known.online(["nobody"])
+    nobody = known.online("user_id", ["nobody"])
     assert nobody["user_id"].item() == "nobody"
     assert nobody.drop(columns="user_id").isna().all(axis=None)
 
@@ -146,7 +146,7 @@ def test_a_refused_change_of_definitions_changes_nothing(tmp_path: Path, monkeyp
     store = new_store(tmp_path)
     before = (tmp_path / "definitions.json").read_text()
     fewer = {view: dict(list(f.items())[1:]) for view, f in feast_store.schemas().items()}
-    monkeypatch.setattr(feast_store, "schemas", lambda: fewer)
+    monkeypatch.setattr(feast_store, "schemas", lambda _: fewer)
     with pytest.raises(FeatureError, match="drop of user_features:user_orders_4w is refused: a live model reads"):
         store.apply(read_by_live_models={"user_orders_4w"})
     assert (tmp_path / "definitions.json").read_text() == before
@@ -168,14 +168,14 @@ def test_what_the_store_remembers_is_replaced_whole(tmp_path: Path) -> None:
 
 def test_history_comes_back_as_arrays(known: FeastStore) -> None:
     """A sequence feature keeps its order through Parquet, Feast and SQLite: most recent first."""
-    offline, online = known.historical("user_id", ["a"], MONDAY), known.online(["a"])
+    offline, online = known.historical("user_id", ["a"], MONDAY), known.online("user_id", ["a"])
     assert list(offline["history_item_ids"].item()) == list(online["history_item_ids"].item()) == ["x", "y"]
     assert np.array_equal(offline["history_orders"].item(), [2, 1])
 
 
 def test_a_row_says_since_when_it_was_available(known: FeastStore) -> None:
     """Serving can tell how old a customer's features are, and a customer without rows from one with old ones."""
-    row, unknown = known.online_rows(["a", "nobody"])
+    row, unknown = known.online_rows("user_id", ["a", "nobody"])
     assert row is not None
     assert (row.available_at, row.values["user_purchases"], unknown) == (MONDAY, 3, None)
 
@@ -185,7 +185,7 @@ def test_a_store_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     (tmp_path / "online.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(FeatureError, match="does not answer"):
-        store.online_rows(["a"])
+        store.online_rows("user_id", ["a"])
 
 
 @contextmanager
@@ -212,11 +212,11 @@ def test_no_read_waits_longer_than_the_patience(
         for _ in range(3):
             began = time.perf_counter()
             with pytest.raises(FeatureError, match="The online store does not answer"):
-                store.online_rows(["a"])
+                store.online_rows("user_id", ["a"])
             # The margin is for a busy machine and the first connection: without patience it would be five seconds and more.
             assert time.perf_counter() - began < 1
     if online is None:  # and it is well again when the lock is gone
-        assert store.online_rows(["a"]) != [None]
+        assert store.online_rows("user_id", ["a"]) != [None]
 
 
 def test_a_row_that_cannot_be_parsed_costs_nobody_else_theirs(tmp_path: Path) -> None:
@@ -229,9 +229,9 @@ def test_a_row_that_cannot_be_parsed_costs_nobody_else_theirs(tmp_path: Path) ->
             "SELECT DISTINCT entity_key FROM mlops_user_features WHERE hex(entity_key) LIKE '%61'"
         )
         database.execute("UPDATE mlops_user_features SET value = x'FFFF' WHERE entity_key = ?", [key])
-    rows = store.online_rows(["a", "b"])
+    rows = store.online_rows("user_id", ["a", "b"])
     assert [row is None for row in rows] == [True, False]
-    assert store.online_rows(["a"]) == [None]
+    assert store.online_rows("user_id", ["a"]) == [None]
 
 
 def test_the_moment_of_a_row_is_its_availability(known: FeastStore) -> None:

@@ -25,11 +25,12 @@ class FakeStore:
         self.state: State = "well"
         self.asked: list[list[str]] = []
 
-    def online_rows(self, user_ids: Sequence[str]) -> list[OnlineRow | None]:
-        self.asked.append(list(user_ids))
+    def online_rows(self, key: str, ids: Sequence[str]) -> list[OnlineRow | None]:
+        assert key == "user_id"
+        self.asked.append(list(ids))
         if self.state == "refuses":
             raise FeatureError("The online store does not answer.")
-        return [{"anne": ANNE, "bob": BOB}.get(user_id) for user_id in user_ids]
+        return [{"anne": ANNE, "bob": BOB}.get(one) for one in ids]
 
 
 class Clock:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.definitions import TTL
+from feature_repo.definitions import RECOMMENDER
 from feature_repo.feast_store import OnlineRow
 from serving import recommender
 from serving.feature_reader import UserFeatures
@@ -156,7 +156,11 @@ def test_a_broken_row_costs_its_own_customer_only(fault: str) -> None:
 
 @pytest.mark.parametrize(
     ("age", "rung"),
-    [(-timedelta(days=7), "fresh"), (TTL, "fresh"), (TTL + timedelta(microseconds=1), "no_features")],
+    [
+        (-timedelta(days=7), "fresh"),
+        (RECOMMENDER.ttl, "fresh"),
+        (RECOMMENDER.ttl + timedelta(microseconds=1), "no_features"),
+    ],
 )
 def test_features_older_than_any_model_was_trained_on_are_none(age: timedelta, rung: str) -> None:
     """Up to three weeks before the index they count, and just beyond it the customer is one without a history."""

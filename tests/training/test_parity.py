@@ -25,7 +25,7 @@ class TwoSides:
     def historical(self, key: str, ids: Sequence[str], as_of: datetime) -> pd.DataFrame:
         return pd.DataFrame({key: list(ids), "feature": self._offline})
 
-    def online(self, user_ids: Sequence[str]) -> pd.DataFrame:
+    def online(self, _key: str, user_ids: Sequence[str]) -> pd.DataFrame:
         return pd.DataFrame({"user_id": list(user_ids), "feature": self._online})
 
 
