@@ -218,9 +218,10 @@ def serve(
     """Serve what the registry says is live, and follow it: POST /recommend {"user_id": "13085", "k": 10}. Ctrl-C stops it."""
     from serving.bento_server import bento_server
     from training.mlflow_registry import MlflowRegistry
+    from training.recommender.artefact import RANKER
 
     ws = open_workspace(directory)
-    champion = MlflowRegistry(ws.settings).aliases().champion
+    champion = MlflowRegistry(ws.settings, RANKER).aliases().champion
     with bento_server(ws, port, host=host) as server:
         print(f"ready: http://{host}:{port}/recommend (recommender version {champion})", flush=True)
         wait_for(server)
@@ -250,9 +251,10 @@ def up(
 def status(directory: Dir, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """What is live, which versions there are, and what was decided last."""
     from training.mlflow_registry import MlflowRegistry
+    from training.recommender.artefact import RANKER
 
     ws = open_workspace(directory)
-    registry = MlflowRegistry(ws.settings)
+    registry = MlflowRegistry(ws.settings, RANKER)
     live = registry.aliases()
     found: dict[str, Any] = {
         "champion": live.champion,
@@ -519,6 +521,14 @@ def diagnose(
         ),
     ],
     page: Annotated[Path | None, typer.Option(help="Write it as an HTML page there.")] = None,
+    evidently: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the day's drift of payments as an Evidently report: a run of project fraud in the workspace "
+            "DIR/evidently, a page in DIR/reports. Needs features_offline.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Name the cause of what your own fraud model shows, with the engine of the drills.
@@ -539,6 +549,22 @@ def diagnose(
         print(json.dumps(as_record(seen, read.missing, read.remarks)))
     else:
         console.print(as_page(seen, read.missing, read.remarks))
+    if evidently:
+        write_evidently(read.tables, seen, evidently)
+
+
+def write_evidently(tables: Any, seen: Any, home: Path) -> None:
+    """Told beside the diagnosis, which may be read by another program."""
+    from monitoring.fraud.evidently_report import windows_of, write_drift
+    from monitoring.fraud.ledger import Ledger
+
+    with errors.status("writing the drift of payments for Evidently"):
+        report = write_drift(*windows_of(Ledger.of(tables), seen.day), home, as_of=seen.day, standings=seen.standings)
+    moved = ", ".join(column.column for column in report.columns if column.drifted) or "nothing"
+    errors.print(f"Evidently: moved {moved}; page {home / report.path}", highlight=False)
+    for remark in report.remarks:
+        errors.print(f"Evidently: {remark}", highlight=False)
+    errors.print(f"next: evidently ui --workspace {home / 'evidently'}", highlight=False)
 
 
 def show_drill(report: Any) -> None:

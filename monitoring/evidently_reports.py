@@ -1,10 +1,10 @@
-"""Run Evidently on a week, with our PSI as its method, and keep the runs in a workspace with a dashboard."""
+"""Run Evidently with our methods, and keep the runs in a workspace with a dashboard for each model."""
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 from evidently import DataDefinition, Dataset, Report
+from evidently.core.metric_types import Metric
 from evidently.core.report import Snapshot
 from evidently.legacy.calculations.stattests import register_stattest
 from evidently.legacy.calculations.stattests.registry import StatTest
@@ -60,17 +61,40 @@ class ColumnDrift:
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """The drift of a week's columns, and where its page is, relative to the workspace."""
+    """The drift of columns, where the page is, relative to the workspace, and what else is to be said of them."""
 
     columns: tuple[ColumnDrift, ...]
     path: str
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """A project of the workspace, and the lines that its dashboard draws through the runs: the metrics of each panel, by title."""
+
+    project: str
+    description: str
+    panels: Mapping[str, Sequence[PanelMetric]]
+
+
+RECOMMENDER = Dashboard(
+    PROJECT,
+    "Weekly data and prediction drift of the recommender",
+    {
+        "Drift score by column": [PanelMetric(legend="{{column}}", metric="ValueDrift")],
+        "Mean by column": [PanelMetric(legend="{{column}}", metric="MeanValue")],
+    },
+)
 
 
 class EvidentlyReports:
-    """The Evidently workspace of a platform, under `home/evidently`, and the HTML pages beside it."""
+    """The Evidently workspace of a platform, under `home/evidently`, and the HTML pages beside it.
 
-    def __init__(self, home: Path) -> None:
-        self._home = home
+    Runs are told apart by their name and day, so two dashboards must not share the name of a report.
+    """
+
+    def __init__(self, home: Path, dashboard: Dashboard = RECOMMENDER) -> None:
+        self._home, self._dashboard = home, dashboard
         self._workspace = _open_workspace(home / "evidently")
 
     def drift(
@@ -88,22 +112,37 @@ class EvidentlyReports:
         of ending the report for all others.
         """
         columns = list(thresholds)
-        # `current` comes first in Evidently's run.
         lowest = reference.reindex(columns=columns).min().fillna(0.0) - 1.0
-        run = self._report(columns, thresholds).run(
-            _dataset(current, columns, lowest), _dataset(reference, columns, lowest), timestamp=as_of
+        drifts = [ValueDrift(column=c, method=METHOD, threshold=thresholds[c]) for c in columns]
+        return self.keep(
+            name,
+            [*drifts, *(MeanValue(column=c) for c in columns)],
+            _dataset(current, columns, lowest),
+            _dataset(reference, columns, lowest),
+            as_of=as_of,
+            thresholds=thresholds,
         )
+
+    def keep(
+        self,
+        name: str,
+        metrics: Sequence[Metric],
+        current: Dataset,
+        reference: Dataset,
+        *,
+        as_of: datetime,
+        thresholds: Mapping[str, float],
+    ) -> DriftReport:
+        """Run metrics, store the run, write its page; `thresholds` names the columns whose drift is among the metrics."""
+        # `current` comes first in Evidently's run.
+        run = Report(list(metrics), include_tests=True).run(current, reference, timestamp=as_of)
         self._store(run, f"{name} {as_of:%Y-%m-%d}")
         page = self._home / "reports" / f"{as_of:%Y-%m-%d}-{name}.html"
         write_whole(page, lambda temporary: run.save_html(str(temporary)))
         return DriftReport(_scores(run, thresholds), str(page.relative_to(self._home)))
 
-    def _report(self, columns: list[str], thresholds: Mapping[str, float]) -> Report:
-        drifts = [ValueDrift(column=c, method=METHOD, threshold=thresholds[c]) for c in columns]
-        return Report([*drifts, *(MeanValue(column=c) for c in columns)], include_tests=True)
-
     def _store(self, run: Snapshot, name: str) -> None:
-        found = self._workspace.search_project(PROJECT)
+        found = self._workspace.search_project(self._dashboard.project)
         project = found[0] if found else self._new_project()
         # The same week again replaces its run: a dashboard shows each week once. Evidently finds a run by its id only,
         # and reading all of them to compare names takes longer every week.
@@ -115,12 +154,9 @@ class EvidentlyReports:
         write_json(names, known)
 
     def _new_project(self) -> Project:
-        project = self._workspace.create_project(
-            PROJECT, description="Weekly data and prediction drift of the recommender"
-        )
-        for title, metric in (("Drift score by column", "ValueDrift"), ("Mean by column", "MeanValue")):
-            values = [PanelMetric(legend="{{column}}", metric=metric)]
-            project.dashboard.add_panel(line_plot_panel(title, values=values), tab="Drift")
+        project = self._workspace.create_project(self._dashboard.project, description=self._dashboard.description)
+        for title, metrics in self._dashboard.panels.items():
+            project.dashboard.add_panel(line_plot_panel(title, values=list(metrics)), tab="Drift")
         return project
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import xgboost
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import roc_auc_score
 
 from feature_repo.card_features import COVARIATES, FEATURES
@@ -21,6 +21,10 @@ SAMPLE = 3_000
 """Rows of each side for the domain classifier: its AUC then has a standard error of .007."""
 EVERY = 3
 """One row in so many for a PSI: ten bins of ten thousand rows have a noise of .002."""
+MOST = 50_000
+"""About so many rows of each side for a PSI: a larger feed gains no precision by more, and Evidently takes minutes for a million."""
+FEWEST = 200
+"""Rows of each side below which the classifier says nothing."""
 ALERT_ABOVE = 0.5
 OWN = (
     *(name for name, lineage in FEATURES.items() if lineage == "transaction"),
@@ -44,7 +48,7 @@ def drift_figures(ledger: Ledger, as_of: int) -> Figures:
     if ledger.offline is None:
         return found
     moved = {
-        name: psi(ledger.offline[before[::EVERY], number], ledger.offline[now, number][::EVERY])
+        name: psi(thinned(ledger.offline[before, number]), thinned(ledger.offline[now, number]))
         for number, name in enumerate(FEATURES)
     }
     by_column = {f"psi.{name}": Figure(value, 0.0, now.stop - now.start) for name, value in moved.items()}
@@ -54,6 +58,11 @@ def drift_figures(ledger: Ledger, as_of: int) -> Figures:
         "drift.covariates": Figure(max(moved[name] for name in COVARIATES), 0.0, now.stop - now.start),
         "drift.domain_auc": domain_auc(ledger.offline[before][:, _own()], ledger.offline[now][:, _own()], seed=as_of),
     }
+
+
+def thinned(rows: NDArray) -> NDArray:
+    """The rows that a PSI counts."""
+    return rows[:: max(EVERY, len(rows) // MOST)]
 
 
 def _live_scores(ledger: Ledger, now: slice, before: Ints) -> tuple[NDArray, NDArray]:
@@ -75,18 +84,34 @@ def domain_auc(before: NDArray[np.float32], now: NDArray[np.float32], *, seed: i
     Each half is scored by trees that were grown on the other. Source: Lopez-Paz and Oquab 2017, Revisiting Classifier
     Two-Sample Tests.
     """
+    scored = domain_scores(before, now, seed=seed)
+    if scored is None:
+        return Figure(math.nan)
+    n = min(len(scores) for scores in scored)
+    return Figure(auc(*scored), math.sqrt(1 / (6 * n)), n)
+
+
+def domain_scores(
+    before: NDArray[np.float32], now: NDArray[np.float32], *, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """How new each payment of a sample looks, from 0 to 1: old ones and new ones; None where too few are there to learn from."""
     rng = np.random.default_rng(seed)
     parts = [rows[rng.permutation(len(rows))[:SAMPLE]] for rows in (before, now)]
-    if min(len(part) for part in parts) < 200:
-        return Figure(math.nan)
+    if min(len(part) for part in parts) < FEWEST:
+        return None
     rows, new = np.concatenate(parts), np.repeat([0, 1], [len(part) for part in parts])
     half, scores = rng.random(len(rows)) < 0.5, np.empty(len(rows))
     for fitted in (half, ~half):
         data = xgboost.QuantileDMatrix(rows[fitted], label=new[fitted], max_bin=32, nthread=1)
         trees = xgboost.train(GROWN, data, 20)
         scores[~fitted] = trees.inplace_predict(rows[~fitted])
-    n = min(len(part) for part in parts)
-    return Figure(float(roc_auc_score(new, scores)), math.sqrt(1 / (6 * n)), n)
+    return scores[new == 0], scores[new == 1]
+
+
+def auc(before: ArrayLike, now: ArrayLike) -> float:
+    """The share of pairs of an old and a new payment in which the new one has the higher score; ties count a half."""
+    old, new = np.asarray(before, float), np.asarray(now, float)
+    return float(roc_auc_score(np.repeat([0, 1], [len(old), len(new)]), np.concatenate([old, new])))
 
 
 def _own() -> list[int]:
