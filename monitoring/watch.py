@@ -19,6 +19,7 @@ from training.metrics import paired_bootstrap
 from training.mlflow_registry import MlflowRegistry
 from training.predictions import log_of, read_predictions
 from training.promotion import MODEL
+from training.recommender.artefact import RANKER
 from training.recommender.evaluate import measure
 from training.recommender.states import USER_FEATURES
 from training.vocabulary import Action, Decision, Evidence
@@ -102,7 +103,7 @@ def question(action: Action, as_of: datetime) -> str:
 
 
 def _gather(ws: Workspace, as_of: datetime) -> tuple[dict[str, Evidence], dict[str, Any]]:
-    registry, snapshot = MlflowRegistry(ws.settings), ws.lake.snapshot(as_of)
+    registry, snapshot = MlflowRegistry(ws.settings, RANKER), ws.lake.snapshot(as_of)
     held_before = _held(ws, as_of - WEEK)
     accepted = snapshot.contract_state == "accepted"
     # Weeks that a candidate would learn from, or drift be compared with, and that never arrived whole.

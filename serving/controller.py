@@ -20,11 +20,11 @@ from ingest.errors import ArtefactError, PlatformError, RegistryError
 from ingest.whole_files import write_whole
 from serving.release import Artefact, Refusal, Release, ServingFolder, Traffic
 from serving.slots import file_sha256, load_item_index, load_model
-from training.artefact import FILES, contents_of, sha256_of
 from training.carry_out import carry_out
 from training.decision_log import now
 from training.mlflow_registry import MlflowRegistry
 from training.promotion import MODEL, Aliases, aliases_after
+from training.recommender.artefact import RANKER
 from training.rollback import roll_back
 from training.vocabulary import Decision
 from training.workspace import Workspace
@@ -86,7 +86,7 @@ class Controller:
         if self.ws.unreconciled.exists() or self.clock() < self._registry_silent_until:
             return decided, "decision log"
         try:
-            self._registry = self._registry or MlflowRegistry(self.ws.settings)
+            self._registry = self._registry or MlflowRegistry(self.ws.settings, RANKER)
             live = self._registry.aliases()
         except RegistryError as error:
             self._leave_alone(error)
@@ -217,11 +217,11 @@ class Controller:
         """The version's files on this disk, fetched from the registry if they are not there yet."""
         place, record = self.folder.models / version, self.folder.models / f"{version}.sha256"
         if not _is_whole(place, record):
-            registry = self._registry or MlflowRegistry(self.ws.settings)
+            registry = self._registry or MlflowRegistry(self.ws.settings, RANKER)
             contents, sha256 = registry.files(version), registry.version(version).tags["sha256"]
             coming = place.with_name(f"{version}.{os.getpid()}.coming")
             shutil.rmtree(coming, ignore_errors=True)
-            for name, file in FILES.items():
+            for name, file in RANKER.files.items():
                 (coming / file).parent.mkdir(parents=True, exist_ok=True)
                 (coming / file).write_bytes(contents[name])
             shutil.rmtree(place, ignore_errors=True)
@@ -242,6 +242,6 @@ class Controller:
 def _is_whole(place: Path, record: Path) -> bool:
     """Whether the copy on this disk is what was fetched; one that is not is fetched again."""
     try:
-        return sha256_of(contents_of(place)) == record.read_text()
+        return RANKER.sha256_of(RANKER.contents_of(place)) == record.read_text()
     except OSError:
         return False

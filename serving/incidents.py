@@ -31,13 +31,13 @@ from serving.harm import (
 )
 from serving.release import ServingFolder
 from serving.scrape import samples, scraped
-from training.artefact import FILES
 from training.canary_decision import promote_canary
 from training.carry_out import record_and_carry_out
 from training.decision_log import now
 from training.mlflow_registry import MlflowRegistry
 from training.predictions import read_predictions
 from training.promotion import MODEL, aliases_after
+from training.recommender.artefact import RANKER
 from training.rollback import roll_back
 from training.vocabulary import Decision
 from training.workspace import Workspace
@@ -166,7 +166,7 @@ def registry_killed(home: Path) -> DrillReport:
         server.start()
         began = time.monotonic()
         until(lambda: not ws.unreconciled.exists(), "the aliases to be reconciled")
-        reconciled = MlflowRegistry(ws.settings).aliases() == aliases_after(ws.decisions.read())
+        reconciled = MlflowRegistry(ws.settings, RANKER).aliases() == aliases_after(ws.decisions.read())
         told = Told(
             harm_s,
             None,
@@ -187,7 +187,7 @@ def corrupt_artefact(home: Path) -> DrillReport:
     """A version whose files were altered is promoted: it is refused, that is recorded, and the old one goes on answering."""
     with copied(home) as ws, stage(ws) as running:
         good, broken = champion_of(ws), register_copy(ws)
-        [trees] = (ws.home / "artefacts").rglob(Path(FILES["pointwise"]).name)
+        [trees] = (ws.home / "artefacts").rglob(Path(RANKER.files["pointwise"]).name)
         content = bytearray(trees.read_bytes())
         content[len(content) // 2] ^= 1
         trees.write_bytes(content)

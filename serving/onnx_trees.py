@@ -16,7 +16,7 @@ import xgboost
 from onnx import TensorProto, helper
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, RuntimeException
 
-from training.artefact import TREES
+from training.recommender.artefact import TREES
 from training.recommender.index import FloatArray
 from training.recommender.ranker import Ranker
 

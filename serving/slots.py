@@ -14,7 +14,8 @@ import xgboost
 from ingest.errors import ArtefactError
 from serving.onnx_trees import in_onnx
 from serving.release import SLOTS, Artefact, Release, SlotName, Traffic
-from training.artefact import Contents, Golden, contents_of, sha256_of, unpack
+from training.artefact import Contents, Golden
+from training.recommender.artefact import RANKER
 from training.recommender.index import FloatArray, ItemIndex, load_index
 from training.recommender.ranker import Ranker, score_next, score_unseen
 
@@ -57,13 +58,13 @@ def load_model(artefact: Artefact, *, slow_ms: float = SLOW_MS) -> Model:
     differently, read other features than this service computes, or take too long.
     """
     contents = _read(artefact)
-    if (found := sha256_of(contents)) != artefact.sha256:
+    if (found := RANKER.sha256_of(contents)) != artefact.sha256:
         raise ArtefactError(
             f"Version {artefact.name} was altered: its files have sha256 {found[:12]}…, its record says {artefact.sha256[:12]}…."
         )
     try:
-        ranker, golden = in_onnx(unpack(contents)), Golden.from_json(contents["golden"])
-        objection = golden.objection(ranker)
+        ranker, golden = in_onnx(RANKER.unpack(contents)), Golden.from_json(contents["golden"])
+        objection = RANKER.objection(ranker, golden)
     except (xgboost.core.XGBoostError, ValueError) as error:
         raise ArtefactError(f"Version {artefact.name} cannot be loaded: {error}") from error
     if objection:
@@ -110,14 +111,14 @@ def file_sha256(path: Path) -> str:
 
 def _read(artefact: Artefact) -> Contents:
     try:
-        return contents_of(Path(artefact.path))
+        return RANKER.contents_of(Path(artefact.path))
     except OSError as error:
         raise ArtefactError(f"Version {artefact.name} is not whole: {error}") from error
 
 
 def _warm(ranker: Ranker, golden: Golden) -> float:
     """Score a usual number of pairs a few times; returns the fastest in ms, which a busy neighbour does not change."""
-    pairs = np.resize(golden.pairs, (WARM_PAIRS, golden.pairs.shape[1]))
+    pairs = np.resize(golden.rows, (WARM_PAIRS, golden.rows.shape[1]))
     taken = []
     for _ in range(WARM_ROUNDS):
         began = time.perf_counter()

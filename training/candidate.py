@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from feature_repo.definitions import service_version
-from training.artefact import Golden
 from training.mlflow_registry import MlflowRegistry
 from training.promotion import aliases_after
+from training.recommender.artefact import RANKER
 from training.recommender.examples import Examples
 from training.recommender.index import ITEM_FEATURES
-from training.recommender.pair_features import FEATURES
 from training.recommender.ranker import RankerParams, fingerprint, fit_ranker
 from training.recommender.states import STATE_COLUMNS
 from training.workspace import Workspace
@@ -31,7 +30,7 @@ def fit_and_register(ws: Workspace, as_of: datetime, examples: Sequence[Examples
 
     It is the registry's challenger until it is promoted or refused.
     """
-    registry, params = MlflowRegistry(ws.settings), RankerParams()
+    registry, params = MlflowRegistry(ws.settings, RANKER), RankerParams()
     record = {
         "as_of": f"{as_of:%Y-%m-%d}",
         "snapshot_id": ws.require_part(as_of, "snapshot")["snapshot"]["id"],
@@ -54,8 +53,7 @@ def fit_and_register(ws: Workspace, as_of: datetime, examples: Sequence[Examples
         metrics = {"training_rows": float(rows), "training_positives": float(sum(e.bought.sum() for e in examples))}
         found = registry.register(
             ranker,
-            golden=Golden.of(ranker, examples[-1].features),
-            feature_names=FEATURES,
+            golden=RANKER.golden(ranker, examples[-1].features),
             params=asdict(params),
             metrics=metrics,
             tags=tags,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from training.promotion import MODEL, aliases_after
-from training.vocabulary import Decision, Evidence, Verdict
+from training.vocabulary import Decision, Verdict
 from training.workspace import Workspace
 
 
@@ -25,7 +25,7 @@ def candidate_decision(ws: Workspace, as_of: datetime) -> Decision:
     common |= {
         "subject": f"{MODEL} version {version}",
         "run_id": fit["candidate"]["run_id"],
-        "evidence": _all_evidence(verdict),
+        "evidence": verdict.evidence,
     }
     reasons = "; ".join(f"{gate.gate}: {gate.reason}" for gate in verdict.refusals)
     if verdict.outcome == "promote":
@@ -45,7 +45,3 @@ def candidate_decision(ws: Workspace, as_of: datetime) -> Decision:
 def _champion_without(ws: Workspace, subject: str) -> str | None:
     """What is live but for decisions about `subject`: a run that died after its record decides the same again."""
     return aliases_after(d for d in ws.decisions.read() if d.subject != subject).champion
-
-
-def _all_evidence(verdict: Verdict) -> tuple[Evidence, ...]:
-    return tuple({e.name: e for gate in verdict.gates for e in gate.evidence}.values())

@@ -15,8 +15,9 @@ def carry_out(ws: Workspace) -> Aliases:
     Raises RegistryError when the registry cannot be reached.
     """
     from training.mlflow_registry import MlflowRegistry  # two seconds to import: a rollback is recorded before that
+    from training.recommender.artefact import RANKER
 
-    registry, moved = MlflowRegistry(ws.settings), None
+    registry, moved = MlflowRegistry(ws.settings, RANKER), None
     while (live := aliases_after(ws.decisions.read())) != moved:  # a rival may have recorded more meanwhile
         registry.set_aliases(live)
         moved = live

@@ -6,7 +6,7 @@ candidate and say why. A refusal is a value, not an exception.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from training.evidence_reader import BlindSpot, EvidenceReader
 from training.vocabulary import Evidence, GateResult, Verdict
@@ -60,7 +60,7 @@ class GatePolicy:
 def judge(evidence: Mapping[str, Evidence], policy: GatePolicy, *, first_model: bool) -> Verdict:
     """Decide whether a candidate may become champion; `first_model` says that there is no champion to compare with."""
     gates = FIRST_MODEL_GATES if first_model else GATES
-    return Verdict.of(tuple(_pass_through(name, check, evidence, policy) for name, check in gates.items()))
+    return Verdict.of(tuple(pass_through(name, check, evidence, policy) for name, check in gates.items()))
 
 
 class Ruling(NamedTuple):
@@ -70,7 +70,8 @@ class Ruling(NamedTuple):
     reason: str
 
 
-Check = Callable[[EvidenceReader, GatePolicy], Ruling]
+Policy = TypeVar("Policy")
+Check = Callable[[EvidenceReader, Policy], Ruling]
 
 
 def sample_size(read: EvidenceReader, policy: GatePolicy) -> Ruling:
@@ -183,7 +184,7 @@ def data_contract(read: EvidenceReader, _policy: GatePolicy) -> Ruling:
 
 
 # Cheap and fundamental first: this is the order in which a person reads the verdict.
-GATES: dict[str, Check] = {
+GATES: dict[str, Check[GatePolicy]] = {
     "data_contract": data_contract,
     "snapshot_age": snapshot_age,
     "sample_size": sample_size,
@@ -197,14 +198,15 @@ GATES: dict[str, Check] = {
     "scoring_time": scoring_time,
     "artefact_size": artefact_size,
 }
-FIRST_MODEL_GATES: dict[str, Check] = {
+FIRST_MODEL_GATES: dict[str, Check[GatePolicy]] = {
     **GATES,
     "beats_champion": no_champion_yet,
     "beats_baseline": first_beats_baseline,
 }
 
 
-def _pass_through(name: str, check: Check, evidence: Mapping[str, Evidence], policy: GatePolicy) -> GateResult:
+def pass_through(name: str, check: Check[Policy], evidence: Mapping[str, Evidence], policy: Policy) -> GateResult:
+    """Run one check; without the evidence that it asks for, or when it crashes, the gate is not passed and says why."""
     read = EvidenceReader(evidence)
     try:
         passed, reason = check(read, policy)

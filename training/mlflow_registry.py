@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import mlflow
 import mlflow.xgboost
@@ -20,16 +20,13 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
+from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingest.errors import ArtefactError, RegistryError
-from training.artefact import FILES, TREES, Contents, Golden, contents_of, sha256_of, unpack
-from training.promotion import MODEL, Aliases
-from training.recommender.rank import Scorer
-from training.recommender.ranker import Ranker, score_pairs
+from training.artefact import Contents, FloatArray, Golden, Kind, Model
+from training.promotion import Aliases
 from training.settings import Settings
-
-EXPERIMENT = "recommender-weekly"
 
 # It announces the making of its tables in the middle of our progress display, and logs with a stack trace what it raises anyway.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
@@ -61,15 +58,18 @@ def _as_registry_error(what: str) -> Iterator[None]:
         ) from error
 
 
-class MlflowRegistry:
-    """The registry of one model. All of MLflow's own errors leave here as RegistryError, those of its database too."""
+class MlflowRegistry(Generic[Model]):
+    """The registry of one kind of model; several kinds may share a store.
 
-    def __init__(self, settings: Settings, model: str = MODEL) -> None:
-        self._model = model
+    All of MLflow's own errors leave here as RegistryError, those of its database too.
+    """
+
+    def __init__(self, settings: Settings, kind: Kind[Model]) -> None:
+        self._kind, self._model = kind, kind.model
         mlflow.set_tracking_uri(settings.mlflow_uri)
         try:
             self._client = mlflow.MlflowClient(settings.mlflow_uri)
-            experiment = self._client.get_experiment_by_name(EXPERIMENT)
+            experiment = self._client.get_experiment_by_name(kind.experiment)
             self._experiment_id = experiment.experiment_id if experiment else self._create_experiment(settings)
         except MLFLOW_ERRORS as error:
             raise RegistryError(
@@ -79,7 +79,7 @@ class MlflowRegistry:
     def _create_experiment(self, settings: Settings) -> str:
         # A server serves its own artefacts; an embedded store keeps them beside its database.
         location = None if settings.tracking_uri else (settings.home / "artefacts").as_uri()
-        return self._client.create_experiment(EXPERIMENT, artifact_location=location)
+        return self._client.create_experiment(self._kind.experiment, artifact_location=location)
 
     @_as_registry_error("Versions cannot be searched")
     def find(self, key: str) -> Version | None:
@@ -90,10 +90,9 @@ class MlflowRegistry:
     @_as_registry_error("A version cannot be registered")
     def register(
         self,
-        ranker: Ranker,
+        model: Model,
         *,
         golden: Golden,
-        feature_names: tuple[str, ...],
         params: Mapping[str, Any],
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
@@ -106,8 +105,8 @@ class MlflowRegistry:
         with mlflow.start_run(experiment_id=self._experiment_id, run_name=run_name, tags=dict(tags)) as run:
             mlflow.log_params(dict(params))
             mlflow.log_metrics(dict(metrics))
-            logged = _log_model(ranker, golden, feature_names)
-            sha256 = sha256_of(self._contents(logged.model_uri))
+            logged = _log_model(self._kind, model, golden)
+            sha256 = self._kind.sha256_of(self._contents(logged.model_uri))
             created = self._client.create_model_version(
                 self._ensure_model(),
                 source=logged.model_uri,
@@ -148,20 +147,27 @@ class MlflowRegistry:
         """
         record = self.version(version)
         contents = self._contents(f"models:/{self._model}/{version}")
-        if (found := sha256_of(contents)) != record.tags["sha256"]:
+        if (found := self._kind.sha256_of(contents)) != record.tags["sha256"]:
             raise ArtefactError(
                 f"Version {version} of {self._model!r} was altered: its files have sha256 {found[:12]}…, its record says "
                 f"{record.tags['sha256'][:12]}…. {REMEDY}"
             )
         return contents
 
-    def load(self, version: str) -> Ranker:
-        """The ranker of a version: what is unpacked are the very bytes that were checked. Raises like `files`."""
-        return unpack(self.files(version))
+    def load(self, version: str) -> Model:
+        """The model of a version: what is unpacked are the very bytes that were checked, and it gives its golden scores again.
 
-    def scorer(self, version: str) -> Scorer:
-        """How a version scores pairs; raises like `load`."""
-        return partial(score_pairs, self.load(version))
+        Raises ArtefactError when the files were altered, hold no such model, or one that answers differently.
+        """
+        contents = self.files(version)
+        try:
+            return self._kind.opened(contents)
+        except ArtefactError as error:
+            raise ArtefactError(f"Version {version} of {self._model!r} cannot be loaded. {error} {REMEDY}") from error
+
+    def scorer(self, version: str) -> Callable[[FloatArray], NDArray[Any]]:
+        """How a version scores rows; raises like `load`."""
+        return partial(self._kind.score, self.load(version))
 
     @_as_registry_error("An evaluation cannot be logged")
     def log_evaluation(
@@ -212,25 +218,26 @@ class MlflowRegistry:
 
     @_as_registry_error("A version's files cannot be fetched")
     def _contents(self, uri: str) -> Contents:
-        """The files of a version, by the names of FILES."""
+        """The files of a version, by the names of the kind's files."""
         folder = Path(mlflow.artifacts.download_artifacts(uri))
         try:
-            return contents_of(folder)
+            return self._kind.contents_of(folder)
         except OSError as error:
             raise ArtefactError(f"{uri} is not whole ({error}). {REMEDY}") from error
 
 
-def _log_model(ranker: Ranker, golden: Golden, feature_names: tuple[str, ...]) -> Any:
+def _log_model(kind: Kind[Model], model: Model, golden: Golden) -> Any:
+    trees, beside = kind.pack(model)
     with tempfile.TemporaryDirectory() as folder:
-        beside = {name: Path(folder) / Path(FILES[name]).name for name in FILES if name != "listwise"}
-        for name in beside.keys() & TREES.keys():
-            getattr(ranker, name).save_model(beside[name])
-        beside["golden"].write_text(golden.to_json(), encoding="utf-8")
+        paths = []
+        for name, content in {**beside, "golden": golden.to_json().encode()}.items():
+            paths.append(Path(folder) / Path(kind.files[name]).name)
+            paths[-1].write_bytes(content)
         return mlflow.xgboost.log_model(
-            ranker.listwise,
-            name="ranker",
-            signature=_signature(feature_names),
-            extra_files=[str(path) for path in beside.values()],
+            trees,
+            name=kind.logged_as,
+            signature=_signature(kind.features),
+            extra_files=[str(path) for path in paths],
             # Named, because MLflow would otherwise find them out in a subprocess for half a minute.
             pip_requirements=[f"xgboost=={xgboost.__version__}", f"numpy=={np.__version__}"],
         )

@@ -15,6 +15,7 @@ import numpy as np
 from feature_repo.definitions import service_version
 from feature_repo.feast_store import FeastStore
 from training.mlflow_registry import MlflowRegistry
+from training.recommender.artefact import RANKER
 from training.recommender.ranker import RankerParams, fingerprint, fit_ranker, score_pairs
 from training.week_data import WeekData
 from training.workspace import Workspace
@@ -38,7 +39,7 @@ def reproduce(ws: Workspace, version: str) -> list[Comparison]:
 
     Nothing that the weekly run cached is read: only the registry's record and the lake.
     """
-    registry = MlflowRegistry(ws.settings)
+    registry = MlflowRegistry(ws.settings, RANKER)
     record = registry.version(version).tags
     as_of, params = datetime.fromisoformat(record["as_of"]), json.loads(record["params"])
     seed = params.pop("seed")

@@ -84,6 +84,11 @@ class Verdict:
         """The gates that did not pass."""
         return tuple(result for result in self.gates if not result.passed)
 
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """All that the gates looked at, each figure once."""
+        return tuple({item.name: item for gate in self.gates for item in gate.evidence}.values())
+
     @classmethod
     def of(cls, gates: tuple[GateResult, ...]) -> Self:
         """The verdict that these gates earn."""

@@ -28,6 +28,7 @@ from training.judging import CHAMPION
 from training.lists import UNKNOWN, write_lists
 from training.mlflow_registry import MlflowRegistry
 from training.plots import quality_plot
+from training.recommender.artefact import RANKER
 from training.recommender.baselines import BASELINES as ALL_BASELINES
 from training.recommender.examples import load_examples, save_examples
 from training.recommender.index import load_index, save_index
@@ -89,7 +90,7 @@ def build_features(ws: Workspace, as_of: datetime) -> dict[str, Any]:
 
     def work() -> dict[str, Any]:
         data = WeekData.of(ws)
-        data.store.apply(read_by_live_models=_read_by_live_models(MlflowRegistry(ws.settings)))
+        data.store.apply(read_by_live_models=_read_by_live_models(MlflowRegistry(ws.settings, RANKER)))
         moment = data.feature_moment(as_of)
         if moment == as_of:
             write_whole(ws.index_path(as_of), partial(save_index, data.build_index(as_of)))
@@ -128,7 +129,7 @@ def evaluate_candidate(ws: Workspace, as_of: datetime) -> dict[str, Any]:
 
     def work() -> dict[str, Any]:
         candidate = ws.require_part(as_of, "fit")["candidate"]
-        registry = MlflowRegistry(ws.settings)
+        registry = MlflowRegistry(ws.settings, RANKER)
         versions = compared_versions(ws, registry, candidate["version"] if candidate else None)
         reference: dict[str, Any] = {
             "as_of": f"{as_of:%Y-%m-%d}",
@@ -186,7 +187,7 @@ def score_week(ws: Workspace, as_of: datetime) -> dict[str, Any]:
     """Make the coming week's two lists for every known customer and for the unknown one, with whatever is live."""
 
     def work() -> dict[str, Any]:
-        data, registry = WeekData.of(ws), MlflowRegistry(ws.settings)
+        data, registry = WeekData.of(ws), MlflowRegistry(ws.settings, RANKER)
         champion, moment = registry.aliases().champion, data.feature_moment(as_of)
         index = load_or_build_index(ws, data, moment)
         states = data.states([*data.known_users(moment), UNKNOWN], index)

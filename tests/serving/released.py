@@ -12,7 +12,7 @@ from serving.release import Artefact, Release, Traffic
 from serving.slots import file_sha256
 from tests.serving.small_shop import ALL_TO_CHAMPION, shop
 from tests.training.versions import fitted
-from training.artefact import FILES, TREES, Golden, sha256_of
+from training.recommender.artefact import RANKER, TREES
 from training.recommender.index import ABSENT, FloatArray, save_index
 from training.recommender.pair_features import FEATURES
 from training.recommender.ranker import OWN_ORDERS, Ranker
@@ -31,17 +31,17 @@ def pairs(count: int = 3) -> FloatArray:
 def contents(of: Ranker | None = None) -> dict[str, bytes]:
     """The bytes of a version's files."""
     trees = of or ranker()
-    golden = Golden.of(trees, pairs()).to_json().encode()
+    golden = RANKER.golden(trees, pairs()).to_json().encode()
     return {**{name: bytes(getattr(trees, name).save_raw("ubj")) for name in TREES}, "golden": golden}
 
 
 def version_in(folder: Path, name: str = "1", **changed: bytes) -> Artefact:
     """Write a version whose record is right about its files, whatever is in them."""
     written = contents() | changed
-    for file in FILES:
-        (folder / FILES[file]).parent.mkdir(parents=True, exist_ok=True)
-        (folder / FILES[file]).write_bytes(written[file])
-    return Artefact(name, str(folder), sha256_of(written))
+    for file in RANKER.files:
+        (folder / RANKER.files[file]).parent.mkdir(parents=True, exist_ok=True)
+        (folder / RANKER.files[file]).write_bytes(written[file])
+    return Artefact(name, str(folder), RANKER.sha256_of(written))
 
 
 def index_in(path: Path) -> Artefact:

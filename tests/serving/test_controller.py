@@ -30,9 +30,9 @@ from tests.training.histories import (
     small_registry,
 )
 from tests.training.versions import fitted
-from training.artefact import FILES, Golden
 from training.mlflow_registry import MlflowRegistry
 from training.promotion import Aliases
+from training.recommender.artefact import RANKER
 from training.recommender.index import ITEM_FEATURES, MATRICES, ItemIndex, save_index
 from training.recommender.pair_features import FEATURES
 from training.rollback import roll_back
@@ -113,7 +113,7 @@ def inode(controller: Controller) -> int:
 
 def stored(version: str) -> Path:
     """One of the version's files in the registry."""
-    return Path(mlflow.artifacts.download_artifacts(f"models:/recommender/{version}")) / FILES["unseen"]
+    return Path(mlflow.artifacts.download_artifacts(f"models:/recommender/{version}")) / RANKER.files["unseen"]
 
 
 def refusals(ws: Workspace) -> list[tuple[str, str]]:
@@ -164,7 +164,7 @@ def test_a_moved_alias_is_in_the_next_look(ws: Workspace, controller: Controller
 
 def test_an_alias_that_a_person_moved_is_followed(ws: Workspace, controller: Controller) -> None:
     """The registry's alias is the truth about what is live, whoever moved it."""
-    MlflowRegistry(ws.settings).set_aliases(Aliases(champion="3", previous="1"))
+    MlflowRegistry(ws.settings, RANKER).set_aliases(Aliases(champion="3", previous="1"))
     release = looked(controller)
     assert (names(release), release.follows) == (("3", None, "1"), "registry")
 
@@ -243,7 +243,7 @@ def test_what_was_live_stays_rather_than_what_was_before(ws: Workspace, controll
     """In the place of a broken champion the one that answered until now goes on, not whatever is called previous."""
     looked(controller)
     with altered(stored("3")):
-        MlflowRegistry(ws.settings).set_aliases(Aliases(champion="3", previous="1"))
+        MlflowRegistry(ws.settings, RANKER).set_aliases(Aliases(champion="3", previous="1"))
         assert names(looked(controller)) == ("2", None, "1")
 
 
@@ -290,11 +290,12 @@ def test_a_version_that_answers_differently_than_where_it_was_fitted_is_refused(
     ws: Workspace, controller: Controller
 ) -> None:
     """Its files are whole and its hash is right: only asking it shows that something is wrong."""
-    registry, pairs = MlflowRegistry(ws.settings), np.random.default_rng(0).random((3, len(FEATURES)), np.float32)
+    registry = MlflowRegistry(ws.settings, RANKER)
+    pairs = np.random.default_rng(0).random((3, len(FEATURES)), np.float32)
     strange = registry.register(
         fitted(),
-        golden=replace(Golden.of(fitted(), pairs), scores=np.full((3, 2), 0.5, np.float32)),
-        feature_names=FEATURES, params={}, metrics={}, tags={"key": "strange"}, run_name="strange",
+        golden=replace(RANKER.golden(fitted(), pairs), scores=np.full((3, 2), 0.5, np.float32)),
+        params={}, metrics={}, tags={"key": "strange"}, run_name="strange",
     )  # fmt: skip
     decide(ws, "promotion", strange.version)
     release = looked(controller)
@@ -302,7 +303,7 @@ def test_a_version_that_answers_differently_than_where_it_was_fitted_is_refused(
     assert "scores its golden request differently" in release.refusals[0].reason
 
 
-@pytest.mark.parametrize("file", FILES.values())
+@pytest.mark.parametrize("file", RANKER.files.values())
 def test_a_damaged_copy_is_fetched_again(ws: Workspace, controller: Controller, file: str) -> None:
     """What is on this disk is only a copy: the registry has it whole, so nothing is refused."""
     looked(controller)
@@ -363,7 +364,7 @@ def test_a_version_that_nobody_could_look_at_is_not_refused(ws: Workspace, contr
 
 def test_an_emptied_registry_is_no_order_to_stop(ws: Workspace, controller: Controller) -> None:
     """It answers and names no champion, but the decisions do: they are followed."""
-    MlflowRegistry(ws.settings).set_aliases(Aliases())
+    MlflowRegistry(ws.settings, RANKER).set_aliases(Aliases())
     release = looked(controller)
     assert (names(release), release.follows) == (("2", None, "1"), "decision log")
 

@@ -14,7 +14,7 @@ import pytest
 from serving.follower import AGAIN_S, SILENT_S, Follower
 from serving.release import Artefact, Release, ServingFolder, Traffic
 from tests.serving.released import Disk, version_in
-from training.artefact import FILES
+from training.recommender.artefact import RANKER
 
 CANARY = Traffic("canary", 0.1)
 
@@ -192,7 +192,7 @@ def test_a_refused_release_is_looked_at_again(
     place = Path(disk.versions["2"].path)
     folder.write_release(disk.release(1, champion="1"))
     follower.look()
-    (place / FILES["golden"]).unlink()
+    (place / RANKER.files["golden"]).unlink()
     folder.write_release(disk.release(2, champion="2"))
     follower.look()
     version_in(place, "2")

@@ -16,7 +16,8 @@ from serving.release import Artefact, Traffic
 from serving.slots import file_sha256, load_item_index, load_model, take_over
 from tests.serving.released import Disk, contents, index_in, pairs, ranker, version_in
 from tests.serving.small_shop import shop
-from training.artefact import FILES, GOLDEN_TOLERANCE, TREES
+from training.artefact import GOLDEN_TOLERANCE
+from training.recommender.artefact import RANKER, TREES
 from training.recommender.pair_features import FEATURES
 from training.recommender.ranker import score_pairs
 
@@ -47,7 +48,7 @@ def test_a_version_on_disk_scores_as_the_fitted_one(tmp_path: Path) -> None:
         assert np.abs(model.score(pairs(50), scope) - expected[:, column]).max() <= GOLDEN_TOLERANCE
 
 
-@pytest.mark.parametrize("file", FILES.values())
+@pytest.mark.parametrize("file", RANKER.files.values())
 def test_one_flipped_byte_is_refused(tmp_path: Path, file: str) -> None:
     """Whichever file it is in, nothing of the version is unpacked."""
     artefact = version_in(tmp_path, "17")
@@ -58,7 +59,7 @@ def test_one_flipped_byte_is_refused(tmp_path: Path, file: str) -> None:
         load_model(artefact)
 
 
-@pytest.mark.parametrize("file", FILES.values())
+@pytest.mark.parametrize("file", RANKER.files.values())
 def test_a_version_without_one_of_its_files_is_refused(tmp_path: Path, file: str) -> None:
     """The message names the file that is missing."""
     artefact = version_in(tmp_path, "17")
@@ -79,8 +80,8 @@ REFUSED: dict[str, tuple[Callable[[], dict[str, bytes]], str]] = {
     "a score too low": (lambda: {"golden": golden(scores=golden_scores(-1e-4))}, "differently, by up to 0.0001"),
     "a score that is none": (lambda: {"golden": golden(scores=golden_scores(float("nan")))}, "by up to nan"),
     "pairs of other width": (lambda: {"golden": golden(pairs=pairs()[:, 1:].tolist())}, "cannot be loaded"),
-    "no pairs": (lambda: {"golden": golden(pairs=[], scores=[])}, "does not hold pairs"),
-    "one score for all": (lambda: {"golden": golden(scores=golden_scores(0)[:1])}, "does not hold pairs"),
+    "no pairs": (lambda: {"golden": golden(pairs=[], scores=[])}, "does not hold rows"),
+    "one score for all": (lambda: {"golden": golden(scores=golden_scores(0)[:1])}, "does not hold rows"),
     "no scores": (lambda: {"golden": json.dumps({"names": FEATURES}).encode()}, "cannot be read: KeyError"),
     "no JSON": (lambda: {"golden": b"golden"}, "cannot be loaded"),
     **{f"{name} is text": (lambda name=name: {name: b"no trees at all"}, "cannot be loaded") for name in TREES},
@@ -116,7 +117,7 @@ def test_a_rollback_moves_pointers(disk: Disk) -> None:
     first = take_over(disk.release(1, champion="1"), None)
     promoted = take_over(disk.release(2, champion="2", previous="1"), first)
     for version in ("1", "2"):
-        for file in FILES.values():
+        for file in RANKER.files.values():
             (Path(disk.versions[version].path) / file).unlink()
 
     rolled_back = take_over(disk.release(3, champion="1"), promoted)

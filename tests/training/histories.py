@@ -17,6 +17,7 @@ from training.carry_out import carry_out
 from training.decision_log import DecisionLog
 from training.mlflow_registry import MlflowRegistry
 from training.promotion import MODEL, Aliases
+from training.recommender.artefact import RANKER
 from training.settings import build_settings
 from training.vocabulary import Decision, DecisionKind
 from training.workspace import Workspace
@@ -28,7 +29,7 @@ def small_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace whose registry holds the versions 1 to 4; all files of a run share it, for it takes seconds to make."""
     home = tmp_path_factory.getbasetemp() / "small-registry"
     if not home.exists():
-        registry = MlflowRegistry(build_settings(home))
+        registry = MlflowRegistry(build_settings(home), RANKER)
         assert [register(registry, key).version for key in "abcd"] == ["1", "2", "3", "4"]
     return home
 
@@ -40,7 +41,7 @@ def begun_anew(home: Path, **settings: Any) -> Workspace:
         shutil.rmtree(home / folder, ignore_errors=True)
     for file in (ws.decisions.path, ws.unreconciled):
         file.unlink(missing_ok=True)
-    MlflowRegistry(ws.settings).set_aliases(Aliases())
+    MlflowRegistry(ws.settings, RANKER).set_aliases(Aliases())
     return ws
 
 
@@ -61,7 +62,7 @@ def kinds(ws: Workspace) -> list[tuple[str, str | None]]:
 
 
 def aliases(ws: Workspace) -> Aliases:
-    return MlflowRegistry(ws.settings).aliases()
+    return MlflowRegistry(ws.settings, RANKER).aliases()
 
 
 @contextmanager

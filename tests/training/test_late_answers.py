@@ -15,6 +15,7 @@ from monitoring.watch import settle_week
 from tests.training.histories import begun_anew, decide, small_registry
 from training.candidate_decision import candidate_decision
 from training.mlflow_registry import MlflowRegistry
+from training.recommender.artefact import RANKER
 from training.rollback import roll_back, roll_back_as_requested
 from training.settings import build_settings
 from training.vocabulary import Action, GateResult, Verdict
@@ -61,7 +62,7 @@ def test_a_late_answer_moves_nothing(ws: Workspace) -> None:
     last = ws.decisions.read()[-1]
     assert (last.kind, last.actor) == ("hold", "person:ann")
     assert "about version 2; version 3 has replaced it" in last.reason
-    assert MlflowRegistry(ws.settings).aliases().champion == "3"
+    assert MlflowRegistry(ws.settings, RANKER).aliases().champion == "3"
 
 
 def test_going_back_from_the_first_version_is_a_hold(ws: Workspace) -> None:
@@ -79,7 +80,7 @@ def test_a_rollback_is_no_way_around_the_gates(ws: Workspace) -> None:
     """Only what was promoted once can be put back: version 3 is registered and was never let through."""
     with pytest.raises(RegistryError, match="Version 3 was never promoted"):
         roll_back(ws, MONDAY, to="3", reason="I like it", actor="person:ann")
-    assert MlflowRegistry(ws.settings).aliases().champion == "2"
+    assert MlflowRegistry(ws.settings, RANKER).aliases().champion == "2"
     assert roll_back(ws, MONDAY, to="1", reason="a complaint", actor="person:ann").model_version == "1"
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from ingest.errors import ArtefactError, RegistryError
 from tests.training.versions import fitted, register
-from training.artefact import FILES
 from training.mlflow_registry import MlflowRegistry
 from training.promotion import Aliases
+from training.recommender.artefact import RANKER
 from training.recommender.pair_features import FEATURES
 from training.recommender.ranker import score_pairs
 from training.settings import build_settings
@@ -27,7 +27,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def registry(home: Path) -> MlflowRegistry:
-    return MlflowRegistry(build_settings(home))
+    return MlflowRegistry(build_settings(home), RANKER)
 
 
 def folder_of(version: str) -> Path:
@@ -36,7 +36,7 @@ def folder_of(version: str) -> Path:
 
 def test_nothing_is_live_in_an_empty_registry(tmp_path: Path) -> None:
     """A new registry has no aliases and no versions, and says so without an error."""
-    empty = MlflowRegistry(build_settings(tmp_path))
+    empty = MlflowRegistry(build_settings(tmp_path), RANKER)
     assert (empty.aliases(), empty.versions()) == (Aliases(), [])
 
 
@@ -61,7 +61,7 @@ def test_no_pickle_is_stored(registry: MlflowRegistry) -> None:
     assert files & {".pkl", ".pickle", ".joblib"} == set()
 
 
-@pytest.mark.parametrize("name", FILES.values())
+@pytest.mark.parametrize("name", RANKER.files.values())
 def test_an_altered_file_is_not_loaded(registry: MlflowRegistry, name: str) -> None:
     """One flipped byte is found before anything is unpacked, and the message says how to go on."""
     version = register(registry, f"altered {Path(name).stem}").version
@@ -76,7 +76,7 @@ def test_an_altered_file_is_not_loaded(registry: MlflowRegistry, name: str) -> N
 def test_a_version_without_one_of_its_files_is_not_loaded(registry: MlflowRegistry) -> None:
     """Half a ranker is none."""
     version = register(registry, "half").version
-    (folder_of(version) / FILES["unseen"]).unlink()
+    (folder_of(version) / RANKER.files["unseen"]).unlink()
     with pytest.raises(ArtefactError, match=r"not whole.*backup.*mlops rollback"):
         registry.load(version)
 
@@ -125,7 +125,7 @@ def broken(registry: MlflowRegistry, home: Path, tmp_path_factory: pytest.TempPa
     """A registry whose database was overwritten after it was opened; a copy, for its tables take a second to make."""
     settings = build_settings(tmp_path_factory.mktemp("broken"))
     database = Path(shutil.copy(home / "mlflow.db", settings.home))
-    copied = MlflowRegistry(settings)
+    copied = MlflowRegistry(settings, RANKER)
     assert copied.versions() == registry.versions()
     database.write_bytes(b"no database any more" * 1_000)
     return copied
@@ -142,7 +142,7 @@ def test_a_store_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
     """A damaged file is named as soon as it is opened."""
     (tmp_path / "mlflow.db").write_bytes(b"no database" * 1_000)
     with pytest.raises(RegistryError, match=r"MLflow at sqlite:.*mlflow.db cannot be used.*file is not a database"):
-        MlflowRegistry(build_settings(tmp_path))
+        MlflowRegistry(build_settings(tmp_path), RANKER)
 
 
 def test_an_alias_needs_a_version(registry: MlflowRegistry) -> None:
@@ -156,4 +156,4 @@ def test_an_unreachable_server_is_a_clear_error(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     with pytest.raises(RegistryError, match=r"^MLflow at http://127.0.0.1:9 cannot be used: .* tracking_uri setting\."):
-        MlflowRegistry(build_settings(tmp_path, tracking_uri="http://127.0.0.1:9"))
+        MlflowRegistry(build_settings(tmp_path, tracking_uri="http://127.0.0.1:9"), RANKER)

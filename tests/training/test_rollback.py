@@ -23,6 +23,7 @@ from tests.training.histories import (
 from training.carry_out import carry_out
 from training.mlflow_registry import MlflowRegistry
 from training.promotion import Aliases, aliases_after
+from training.recommender.artefact import RANKER
 from training.rollback import roll_back, roll_back_as_requested
 from training.settings import build_settings
 from training.vocabulary import Action, Evidence
@@ -51,7 +52,7 @@ def cut_off(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     settings = build_settings(ws.home, tracking_uri="http://127.0.0.1:9")
     with pytest.raises(RegistryError):
-        MlflowRegistry(settings)  # once, because MLflow imports its client with the first request
+        MlflowRegistry(settings, RANKER)  # once, because MLflow imports its client with the first request
     return Workspace(settings)
 
 

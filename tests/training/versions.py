@@ -6,8 +6,8 @@ from datetime import datetime
 
 import numpy as np
 
-from training.artefact import Golden
 from training.mlflow_registry import MlflowRegistry, Version
+from training.recommender.artefact import RANKER
 from training.recommender.examples import Examples
 from training.recommender.index import ABSENT
 from training.recommender.pair_features import FEATURES
@@ -26,8 +26,7 @@ def register(registry: MlflowRegistry, key: str) -> Version:
     ranker = fitted()
     return registry.register(
         ranker,
-        golden=Golden.of(ranker, np.zeros((3, len(FEATURES)), np.float32)),
-        feature_names=FEATURES,
+        golden=RANKER.golden(ranker, np.zeros((3, len(FEATURES)), np.float32)),
         params={"trees": 5},
         metrics={"rows": 200.0},
         tags={"key": key, "as_of": "2011-01-24"},

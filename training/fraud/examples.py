@@ -24,15 +24,16 @@ class Decided(NamedTuple):
     explored: Flags
 
 
-def weights_of(decided: Decided, looked_at: Flags, explored_share: float) -> Floats:
+def weights_of(decided: Decided, reviewed: Flags, explored_share: float) -> Floats:
     """How many transactions each stands for when something is learned from labels or measured by them.
 
-    What was blocked and looked at by nobody has no label and counts nothing; the explored ones stand for it. Source: inverse
-    propensity weights, Horvitz and Thompson 1952.
+    What was blocked and reviewed by no analyst has no label and counts nothing; the explored ones stand for it. A chargeback
+    is no review: it is the outcome, and whoever counted it as one would give explored frauds a tenth of their weight. Source:
+    inverse propensity weights, Horvitz and Thompson 1952.
     """
-    unseen = decided.blocked & ~looked_at
-    stand_in = decided.explored & ~looked_at
-    weights = np.ones(len(looked_at))
+    unseen = decided.blocked & ~reviewed
+    stand_in = decided.explored & ~reviewed
+    weights = np.ones(len(reviewed))
     weights[unseen] = 0.0
     weights[stand_in] = 1 / explored_share
     return weights

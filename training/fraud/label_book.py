@@ -81,6 +81,10 @@ class LabelBook:
         every = [said.by(as_of, rows) >= 0 for name, said in self.sources.items() if name not in without]
         return np.any(every, axis=0) if every else np.zeros(self.rows, bool)[rows]
 
+    def reviewed(self, as_of: float, rows: slice = EVERY) -> Flags:
+        """Which some analyst had looked at by a moment: chosen by their scores, not because somebody called them fraud."""
+        return self.looked_at(as_of, rows, without=(CHARGEBACK, GOLD))
+
 
 def _said(rows: int, row: Ints, fraud: NDArray[np.int8], at: Floats) -> tuple[Said, int]:
     """The first label of each transaction, and when it was first contradicted."""

@@ -115,5 +115,5 @@ def test_what_is_not_seen_is_stood_for_by_what_was_let_through() -> None:
     decided = Decided(
         blocked=np.array([False, True, True, False, False]), explored=np.array([False, False, False, True, True])
     )
-    looked_at = np.array([False, False, True, False, True])
-    assert weights_of(decided, looked_at, 0.1).tolist() == [1.0, 0.0, 1.0, 10.0, 1.0]
+    reviewed = np.array([False, False, True, False, True])
+    assert weights_of(decided, reviewed, 0.1).tolist() == [1.0, 0.0, 1.0, 10.0, 1.0]
