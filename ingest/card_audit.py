@@ -1,4 +1,4 @@
-"""Draw the weekly gold audit: transactions that are looked at again, with all the time it takes, and labelled as they truly are."""
+"""Draw the gold audit, three times a week: transactions that are looked at again, carefully, and labelled as they truly are."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ AUDITS = pa.schema(
         ("arrived_at", pa.timestamp("us")),
     ]
 )
-HIGH = 0.985
+HIGH, LOW = 0.985, 0.97
 
 
 class AuditPlan(NamedTuple):
-    """How many transactions a week, and why each; together about what four analysts look at in a day."""
+    """How many transactions each time, and why each; in a week together about what five analysts look at in a day."""
 
-    accused: int = 70
+    surprising: int = 14
+    """Called fraud within the last week although their scores are low, the youngest first: what a model would learn anew."""
+    accused: int = 24
     """Called fraud within the last week: how many of them are?"""
-    cleared: int = 70
+    cleared: int = 24
     """High scores that nobody has called fraud: how many of them are?"""
-    random: int = 140
-    takes_days: int = 3
+    random: int = 46
+    weekdays: tuple[int, ...] = (0, 2, 4)
+    """Rather than once a week: retraining waits for an audit of what began lately."""
+    takes_days: int = 2
 
 
 class Auditable(NamedTuple):
@@ -50,10 +54,14 @@ def draw_audit(pool: Auditable, midnight: datetime, plan: AuditPlan, rng: np.ran
     """The audit that is drawn at a midnight (AUDITS); its labels arrive when it is done."""
     cleared = ~pool.accused & (pool.age_days >= 3) & (pool.score >= np.quantile(pool.score, HIGH))
     a_week_old = (pool.age_days >= 7) & (pool.age_days < 14)
+    unexpected = np.flatnonzero(pool.accused_lately & (pool.score < np.quantile(pool.score, LOW)))
+    youngest = unexpected[np.lexsort((rng.random(len(unexpected)), pool.age_days[unexpected]))][: plan.surprising]
+    surprising = np.isin(np.arange(len(pool.ids)), youngest)
     parts = [
         _drawn(pool, reason, among, size, rng)
         for reason, among, size in (
-            ("accused", pool.accused_lately, plan.accused),
+            ("surprising", surprising, plan.surprising),
+            ("accused", pool.accused_lately & ~surprising, plan.accused),
             ("cleared", cleared, plan.cleared),
             ("random", a_week_old, plan.random),
         )

@@ -4,7 +4,7 @@
 |---|---|---|
 | `chargeback` | most frauds that were paid, and a few good payments that customers deny | a week later on average |
 | `analyst_a`, `analyst_b` | what two teams make of the highest scores; some transactions go to both | the next day or the one after |
-| `audit` | the truth about a sample, part random, part aimed | three days after it was drawn |
+| `audit` | the truth about a sample, part random, part aimed | two days after it was drawn |
 
 What was blocked was never paid, so nobody charges it back: without the exploration slice, only analysts would ever label it.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,14 @@ from monitoring.fraud.ledger import AUDIT_REASONS, Flags, Ledger
 from training.fraud.label_book import CHARGEBACK, GOLD, NEVER, LabelBook
 
 ARRIVED_DAYS = 7
-REVIEW_AGES = (2, 16)
+REVIEW_AGES, LATELY = (2, 16), (1, 8)
 CHARGED_AGES = (2, 14)
 HIGH, LEAST = 0.97, 0.5
 FEWEST_IN_CELL = 1_000
 MISSED = 0.4
 GOLD_DAYS = (7, 14)
+RISE_AGES = (3, 21)
+AS_LIKELY = 2.0
 
 
 def label_figures(ledger: Ledger, as_of: int) -> Figures:
@@ -55,7 +58,7 @@ def _agreement(ledger: Ledger, as_of: int) -> Figures:
     rows, names = ledger.rows(as_of - REVIEW_AGES[1], as_of - REVIEW_AGES[0]), analysts(ledger.book, as_of)
     said = {name: ledger.book.said(name).by(as_of, rows) for name in names}
     score = ledger.score[rows]
-    found: dict[str, Figure] = {}
+    found: dict[str, Figure] = _cleared_lately(ledger, as_of, names)
     if len(names) >= 2:
         both = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
         doubles = sum(int(((said[a] >= 0) & (said[b] >= 0)).sum()) for a, b in both)
@@ -76,6 +79,18 @@ def _agreement(ledger: Ledger, as_of: int) -> Figures:
             found[f"sources.clears.{name}"] = share(
                 int((accused_by_others & (mine == 0)).sum()), int(accused_by_others.sum())
             )
+    return found
+
+
+def _cleared_lately(ledger: Ledger, as_of: int, names: Sequence[str]) -> dict[str, Figure]:
+    """How much each clears of what another calls fraud, in the last week: too few to name a queue by, enough to wait."""
+    rows = ledger.rows(as_of - LATELY[1], as_of - LATELY[0])
+    said = {name: ledger.book.said(name).by(as_of, rows) for name in names}
+    found = {}
+    for name in names:
+        accused = np.any([said[other] == 1 for other in names if other != name] or [said[name] < -1], axis=0)
+        cleared = accused & (said[name] == 0)
+        found[f"sources.lately.{name}"] = share(float(cleared.sum()), float((accused & (said[name] >= 0)).sum()))
     return found
 
 
@@ -107,6 +122,7 @@ def _charged(ledger: Ledger, as_of: int) -> Figures:
         "charged.of_called": share(float((charged & called).sum()), float((paid & called).sum())),
         "charged.back": _charged_back(ledger, as_of),
         "charged.of_cleared": share(float((charged & cleared).sum()), float((paid & cleared).sum())),
+        "charged.low_in_safest": share(float((charged & least).sum()), float((charged & ~high).sum())),
         "charged.least_likely": share(float((charged & least).sum()), float((paid & least).sum())),
         "analysts.over_expected": finds,
         **_cells(ledger, rows, charged, paid & ~high, score),
@@ -140,6 +156,39 @@ def _called_and_paid(ledger: Ledger, as_of: int, ages: tuple[int, int]) -> tuple
     return ledger.book.said(CHARGEBACK).at[rows][chosen], ledger.day_of_rows(rows)[chosen]
 
 
+def _days_since_rise(ledger: Ledger, as_of: int) -> int:
+    """For how many days payments with low scores have been charged back more often than four to twelve weeks ago."""
+    old_at, old_day = _charged_low(ledger, as_of, (28, 84))
+    if len(old_at) < 50:
+        return 0
+    _, day = _charged_low(ledger, as_of, RISE_AGES)
+    ages, lags = np.arange(*RISE_AGES), np.sort(old_at - old_day)
+    usual = len(lags) / (84 - 28) * np.searchsorted(lags, ages, side="left") / len(lags)
+    return days_since_rise(np.bincount(as_of - day, minlength=RISE_AGES[1])[ages], usual)
+
+
+def days_since_rise(found: NDArray, usual: NDArray) -> int:
+    """How old the oldest payments are that are charged back more often than usual; 0 if none are.
+
+    `found` and `usual` are counts of chargebacks of the payments of each age in RISE_AGES. Of the ages at which the rise may have
+    begun the likeliest is sought (a Poisson likelihood ratio), and of those nearly as likely the youngest is taken: whoever
+    asks what is known since then must not be told what was known before.
+    """
+    ages, so_far, expected = np.arange(*RISE_AGES), np.cumsum(found), np.maximum(np.cumsum(usual), 0.5)
+    rise = np.where(so_far > expected, so_far * np.log(np.maximum(so_far, 1) / expected) - (so_far - expected), 0.0)
+    return int(ages[np.argmax(rise >= rise.max() - AS_LIKELY)]) if rise.max() > AS_LIKELY else 0
+
+
+def _charged_low(ledger: Ledger, as_of: int, ages: tuple[int, int]) -> tuple[NDArray, NDArray]:
+    """When what has a low score was charged back, as far as that is known, and on which day it was paid."""
+    rows = ledger.rows(as_of - ages[1] + 1, as_of - ages[0] + 1)
+    score = np.nan_to_num(ledger.score[rows])
+    if not len(score):
+        return np.empty(0), np.empty(0, np.int64)
+    charged = (ledger.book.said(CHARGEBACK).by(as_of, rows) == 1) & (score < np.quantile(score, HIGH))
+    return ledger.book.said(CHARGEBACK).at[rows][charged], ledger.day_of_rows(rows)[charged]
+
+
 def _over(fraud: Flags, among: Flags, score: NDArray) -> Figure:
     return log_ratio(float((fraud & among).sum()), float(score[among].sum()))
 
@@ -162,12 +211,16 @@ def _gold(ledger: Ledger, as_of: int) -> Figures:
     found: dict[str, Figure] = {}
     rows = ledger.rows(as_of - 45, as_of)
     fraud, reason = gold.fraud[rows] == 1, ledger.audit_reason[rows]
+    ages, began = as_of - ledger.day_of_rows(rows), _days_since_rise(ledger, as_of)
     for days, which in zip(GOLD_DAYS, ("", "_two"), strict=True):
         recent = (gold.at[rows] >= as_of - days) & (gold.at[rows] < as_of)
-        accused, cleared, random = (recent & (reason == number) for number in range(len(AUDIT_REASONS)))
+        accused, cleared, random, surprising = (recent & (reason == number) for number in range(len(AUDIT_REASONS)))
+        since = surprising & (ages <= began)
         found |= {
             f"gold.accused_wrong{which}": share(float((accused & ~fraud).sum()), float(accused.sum())),
             f"gold.cleared_wrong{which}": share(float((cleared & fraud).sum()), float(cleared.sum())),
+            f"gold.surprising_wrong{which}": share(float((surprising & ~fraud).sum()), float(surprising.sum())),
+            f"gold.surprising_since{which}": share(float((since & ~fraud).sum()), float(since.sum())),
             f"gold.random_fraud{which}": share(float((random & fraud).sum()), float(random.sum())),
         }
         for name in (CHARGEBACK, *analysts(ledger.book, as_of)):

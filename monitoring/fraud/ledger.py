@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 EPOCH = date(1970, 1, 1)
-AUDIT_REASONS = ("accused", "cleared", "random")
+AUDIT_REASONS = ("accused", "cleared", "random", "surprising")
 
 
 class Batch(NamedTuple):

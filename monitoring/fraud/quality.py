@@ -16,7 +16,6 @@ from sklearn.metrics import average_precision_score
 from monitoring.fraud.figures import Figure, Figures, log_ratio, share
 from monitoring.fraud.ledger import Ledger
 from training.fraud.examples import Decided, weights_of
-from training.fraud.label_book import CHARGEBACK, GOLD
 
 AGES = {"young": (3, 10), "middle": (5, 15), "mature": (14, 21)}
 """Days between a payment and now. Half of the chargebacks have come for the first, nearly all for the last."""
@@ -45,15 +44,15 @@ def seen(ledger: Ledger, as_of: int, ages: tuple[int, int]) -> Seen:
     """Payments so many days old, with the labels that had arrived."""
     rows = ledger.rows(as_of - ages[1], as_of - ages[0])
     decided = Decided(*(part[rows] for part in ledger.decided))
-    looked_at = ledger.book.looked_at(as_of, rows)
+    reviewed = ledger.book.reviewed(as_of, rows)
     return Seen(
         score=ledger.score[rows],
         amount=np.nan_to_num(ledger.columns["amount"][rows]),
         fraud=ledger.book.fraud_known(as_of, rows),
-        weight=weights_of(decided, looked_at, EXPLORED_SHARE),
+        weight=weights_of(decided, reviewed, EXPLORED_SHARE),
         day=ledger.day_of_rows(rows),
-        looked_at=looked_at,
-        reviewed=ledger.book.looked_at(as_of, rows, without=(CHARGEBACK, GOLD)),
+        looked_at=ledger.book.looked_at(as_of, rows),
+        reviewed=reviewed,
         paid=~decided.blocked,
     )
 

@@ -153,8 +153,8 @@ class Stream:
         return labels_of(day, expected_loss, decided.blocked[position], self.labels, rng, fault=fault)
 
     def _audits(self, number: int, rng: np.random.Generator) -> pa.Table:
-        """The audit of a week, drawn on its last midnight."""
-        if number < LIVE_FROM + 14 or number % 7:
+        """The audit that is drawn at the midnight at which a day begins, on some days of the week."""
+        if number < LIVE_FROM + 14 or number % 7 not in self.audit.weekdays:
             return AUDITS.empty_table()
         midnight = self.midnight(number)
         pool = self.days[number - AUDITED_DAYS : number]
@@ -190,7 +190,7 @@ class Stream:
             ids,
             np.concatenate([d.features_offline for d in days]),
             book.fraud_known(moment),
-            weights_of(decided, book.looked_at(moment), self.labels.explored),
+            weights_of(decided, book.reviewed(moment), self.labels.explored),
             np.repeat([d.number for d in days], [len(d.fraud) for d in days]),
         )
 

@@ -82,7 +82,7 @@ def _fairly_known(ledger: Ledger, as_of: int, rows: slice) -> tuple[Flags, NDArr
     drawn = lags[ledger.columns["transaction_id"][rows].astype(np.int64) * 7919 % len(lags)]
     would_have_come = days + drawn < as_of
     fraud = np.where(decided.blocked, called & would_have_come, charged)
-    return fraud, weights_of(decided, book.looked_at(as_of, rows), EXPLORED_SHARE)
+    return fraud, weights_of(decided, book.reviewed(as_of, rows), EXPLORED_SHARE)
 
 
 def _lags(ledger: Ledger, as_of: int) -> NDArray[np.float64]:

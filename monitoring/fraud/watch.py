@@ -63,7 +63,13 @@ def watch(ledger: Ledger, as_of: int, past: Past, costs: Costs | None = None) ->
     event = event_near(ledger, as_of)
     diagnosis = diagnose(standings, event)
     return Watched(
-        as_of, figures, standings, diagnosis, respond(diagnosis, loss_a_day(ledger, as_of), costs), event, len(usable)
+        as_of,
+        figures,
+        standings,
+        diagnosis,
+        respond(diagnosis, standings, loss_a_day(ledger, as_of), costs),
+        event,
+        len(usable),
     )
 
 

@@ -43,7 +43,20 @@ def test_each_reason_is_drawn_from_its_own() -> None:
     assert ((among.age_days[rows["random"]] >= 7) & (among.age_days[rows["random"]] < 14)).all()
 
 
-def test_it_says_the_truth_three_days_later() -> None:
+def test_the_youngest_surprises_are_looked_at_first() -> None:
+    """Of what was called fraud this week although its score is low; and no transaction is audited for two reasons."""
+    among = pool(accused_lately=0.1)
+    drawn = draw_audit(among, MIDNIGHT, AuditPlan(), np.random.default_rng(1)).to_pandas()
+    chosen = drawn.loc[drawn["reason"] == "surprising", "transaction_id"].to_numpy() - 7
+    may_be = among.accused_lately & (among.score < np.quantile(among.score, 0.97))
+    assert len(chosen) == AuditPlan().surprising < may_be.sum()
+    assert may_be[chosen].all()
+    left_out = np.setdiff1d(np.flatnonzero(may_be), chosen)
+    assert among.age_days[chosen].max() <= among.age_days[left_out].min()
+    assert not set(chosen + 7) & set(drawn.loc[drawn["reason"] == "accused", "transaction_id"])
+
+
+def test_it_says_the_truth_two_days_later() -> None:
     """Whatever anybody called them before."""
     among = pool()
     drawn = draw_audit(among, MIDNIGHT, AuditPlan(), np.random.default_rng(1))
@@ -51,7 +64,7 @@ def test_it_says_the_truth_three_days_later() -> None:
     assert (
         drawn["is_fraud"].to_numpy(zero_copy_only=False) == among.fraud[drawn["transaction_id"].to_numpy() - 7]
     ).all()
-    assert drawn["arrived_at"].unique().to_pylist() == [datetime(2025, 3, 6)]
+    assert drawn["arrived_at"].unique().to_pylist() == [datetime(2025, 3, 5)]
 
 
 def test_nobody_accused_is_no_error() -> None:

@@ -26,6 +26,7 @@ from ingest.card_incidents import (
 from ingest.card_labels import LabelFault
 from monitoring.fraud.evidence import evidence_on
 from monitoring.fraud.figures import Figures
+from monitoring.fraud.label_sources import RISE_AGES, days_since_rise
 from monitoring.fraud.ledger import Ledger
 from monitoring.fraud.tables import Tables
 from tests.monitoring.fraud.small_issuer import (
@@ -198,3 +199,20 @@ def test_held_labels_lower_what_arrived_of_every_source() -> None:
     found = on(relabelled(fault, AS_OF - 21), AS_OF)
     for name in ("arrived.chargeback", "arrived.analyst_a", "arrived.analyst_b", "arrived.analysts"):
         assert found[name].value == pytest.approx(usual()[name].value + math.log(0.4), abs=0.4)
+
+
+USUAL = np.array([0.1, 0.5, 1.2, 2.0, 2.8, 3.5, 4.1, 4.6, 5.0, 5.3, 5.5, 5.7, 5.8, 5.9, 6.0, 6.0, 6.0, 6.0])
+"""Chargebacks of the payments of each age from 3 to 20 days."""
+
+
+@pytest.mark.parametrize("days", [6, 8, 10, 14])
+@pytest.mark.parametrize("times", [3.0, 6.0])
+def test_a_rise_of_chargebacks_tells_when_it_began(days: int, times: float) -> None:
+    """Within two days, and never earlier: labels from before it say nothing about it."""
+    found = np.where(np.arange(*RISE_AGES) <= days, np.round(USUAL * times), np.round(USUAL))
+    assert days - 2 <= days_since_rise(found, USUAL) <= days
+
+
+@pytest.mark.parametrize("times", [0.0, 0.5, 1.0, 1.1])
+def test_without_a_rise_there_is_no_day_on_which_it_began(times: float) -> None:
+    assert days_since_rise(np.round(USUAL * times), USUAL) == 0

@@ -27,7 +27,7 @@ def watched(day: int, clears: float) -> Watched:
         "drift.domain_auc": Standing(0.5, 0.5, 0.01, 0.0, 3_000),
     }
     diagnosis = diagnose(standings, None)
-    return Watched(FIRST + day, {}, standings, diagnosis, respond(diagnosis, 0.0), None, 60)
+    return Watched(FIRST + day, {}, standings, diagnosis, respond(diagnosis, standings, 0.0), None, 60)
 
 
 @pytest.fixture

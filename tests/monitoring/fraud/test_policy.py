@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring.fraud.diagnosis import CAUSES, RULES, Cause, Diagnosis, Tried
-from monitoring.fraud.policy import RESPONSES, Costs, Response, respond
+from monitoring.fraud.figures import Standing
+from monitoring.fraud.policy import (
+    FEWEST_VERIFIED,
+    MOST_WRONG,
+    RESPONSES,
+    VERIFIED,
+    Costs,
+    Response,
+    queue_in_doubt,
+    respond,
+)
 from training.vocabulary import ActionName
 
 ROOT = Path(__file__).parents[3]
@@ -46,8 +56,16 @@ POLICY_TABLE: list[tuple[Cause, ActionName, str, bool]] = [
 ]
 
 
+def audited(wrong: float, n: int) -> dict[str, Standing]:
+    """The share of the audited labels since the change began that gold contradicts."""
+    return {VERIFIED: Standing(wrong, 0.2, 0.05, 0.0, n)}
+
+
+CONFIRMED = audited(0.1, 20)
+
+
 def answer(cause: Cause, loss_a_day: float = 1_000.0, costs: Costs | None = None) -> Response:
-    return respond(Diagnosis(cause, "a reason", ()), loss_a_day, costs)
+    return respond(Diagnosis(cause, "a reason", ()), CONFIRMED, loss_a_day, costs)
 
 
 @pytest.mark.parametrize(("cause", "action", "owner", "frozen"), POLICY_TABLE)
@@ -119,6 +137,54 @@ def test_every_action_has_its_runbook(action: ActionName) -> None:
     assert (ROOT / runbook).is_file()
 
 
+#   gold                              action
+VERIFIED_TABLE = [
+    (audited(0.1, 20), "retrain_in_shadow"),
+    (audited(MOST_WRONG, FEWEST_VERIFIED), "retrain_in_shadow"),
+    (audited(0.0, FEWEST_VERIFIED - 1), "hold"),  # too few to tell
+    (audited(float("nan"), 0), "hold"),
+    ({}, "hold"),  # no audit has looked at such labels yet
+    (audited(MOST_WRONG + 0.01, 20), "ask_a_person"),
+]
+
+
+@pytest.mark.parametrize(("standings", "action"), VERIFIED_TABLE)
+@pytest.mark.parametrize("cause", ["concept_new", "concept_mutated", "covariate_harmful"])
+def test_retraining_waits_until_gold_confirms_what_it_would_learn(
+    cause: Cause, standings: dict[str, Standing], action: ActionName
+) -> None:
+    """Flipped labels look like a new pattern of fraud until somebody has looked at them; training is frozen meanwhile."""
+    response = respond(Diagnosis(cause, "why", ()), standings, 1_000.0)
+    assert (response.action, response.training_frozen) == (action, action != "retrain_in_shadow")
+
+
+def queue(clears: float, gap: float, lately: float) -> dict[str, Standing]:
+    """How unusual it is what queue b clears of what queue a calls fraud."""
+    figures = {"clears": clears, "gap": gap, "lately": lately}
+    return {f"sources.{name}.analyst_b": Standing(0.2, 0.1, 0.05, z, 10) for name, z in figures.items()}
+
+
+QUEUE_TABLE = [
+    (queue(1.0, 0.0, 1.0), ""),
+    (queue(1.9, 0.0, float("nan")), ""),
+    (queue(1.5, -0.5, 0.0), "analyst_b"),
+    (queue(0.0, 0.0, 2.0), "analyst_b"),
+    (queue(float("nan"), float("nan"), float("nan")), ""),
+    ({}, ""),
+]
+
+
+@pytest.mark.parametrize(("standings", "name"), QUEUE_TABLE)
+def test_retraining_waits_while_a_queue_clears_what_the_other_calls_fraud(
+    standings: dict[str, Standing], name: str
+) -> None:
+    """Fraud that a queue hides looks like scores that promise too much; it need not be sure enough to be named."""
+    assert queue_in_doubt(standings) == name
+    response = respond(Diagnosis("covariate_harmful", "why", ()), {**CONFIRMED, **standings}, 1_000.0)
+    assert (response.action, response.training_frozen) == (("hold", True) if name else ("retrain_in_shadow", False))
+    assert name in response.why
+
+
 UNSEEN = [
     ("concept_new", "gold.accused_wrong"),
     ("covariate_harmful", "skew.mismatch"),
@@ -133,8 +199,8 @@ def test_what_could_forbid_an_answer_must_have_been_seen(cause: Cause, figure: s
     """Nothing that changes what is live, or may become live, is done by itself in the dark; a person is asked."""
     dark = Tried(cause, "fraud", True, "why", {}, (figure,))
     light = Tried(cause, "fraud", True, "why", {}, ("batch.clock",))
-    assert respond(Diagnosis(cause, "why", (light,)), 0.0).action == RESPONSES[cause].action
-    response = respond(Diagnosis(cause, "why", (dark,)), 0.0)
+    assert respond(Diagnosis(cause, "why", (light,)), CONFIRMED, 0.0).action == RESPONSES[cause].action
+    response = respond(Diagnosis(cause, "why", (dark,)), CONFIRMED, 0.0)
     assert (response.action, response.training_frozen) == ("ask_a_person", True)
     assert figure in response.why
 
@@ -143,4 +209,4 @@ def test_what_could_forbid_an_answer_must_have_been_seen(cause: Cause, figure: s
 def test_what_shows_by_itself_needs_nothing_else(cause: Cause) -> None:
     """A mismatch is a mismatch, and to quarantine or to freeze changes nothing that is live."""
     dark = Tried(cause, "batch", True, "why", {}, ("release.gain", "gold.accused_wrong", "skew.mismatch"))
-    assert respond(Diagnosis(cause, "why", (dark,)), 0.0) == RESPONSES[cause]
+    assert respond(Diagnosis(cause, "why", (dark,)), CONFIRMED, 0.0) == RESPONSES[cause]
