@@ -58,6 +58,10 @@ class Limits:
     safest_and_gold: float = 6.5
     gold_doubts: float = 1.2
     gold_contradicts: float = 4.0  # clean 2.5
+    fewest_surprising: int = 8  # audited, of what was charged back since chargebacks rose
+    surprising_wrong: float = (
+        0.5  # clean .2, a new pattern up to .2, one payment in 200 charged back for nothing .57 and more
+    )
 
     # Clears what others call fraud, less how much more fraud it finds: clean 3.8, a third of its frauds cleared 4.8 and more.
     queue_biased: float = 4.7
@@ -106,6 +110,10 @@ class Reader:
 
     def value(self, name: str) -> float:
         return self._of(name).value
+
+    def enough(self, name: str, fewest: int) -> bool:
+        """Whether a figure's sample is large enough; one that is there at times only is no blind spot at others."""
+        return name in self.standings and self.standings[name].n >= fewest
 
     def n(self, name: str) -> int:
         """The size of the sample of a figure."""
@@ -202,8 +210,14 @@ def labels_missing(read: Reader) -> bool:
     return read.z("arrived.analysts") <= LIMITS.queue_short or (few and late)
 
 
+#: Of the low scores that were charged back since more of them are, the audited share that was good.
+SURPRISING = "gold.surprising_since_two"
+
+
 def labels_flipped(read: Reader) -> bool:
-    """Gold does not confirm what is called fraud; or payments that looked as safe as any are, and gold rather doubts it."""
+    """Gold does not confirm what is called fraud, above all what is since it is more; or it is what looked as safe as anything."""
+    if read.enough(SURPRISING, LIMITS.fewest_surprising) and read.value(SURPRISING) >= LIMITS.surprising_wrong:
+        return True
     unlikely, wrong = read.z("charged.least_likely"), read.z("gold.accused_wrong")
     both = unlikely >= LIMITS.safest_and_gold and wrong >= LIMITS.gold_doubts
     safest = unlikely >= LIMITS.safest_flipped or both

@@ -158,10 +158,14 @@ def _called_and_paid(ledger: Ledger, as_of: int, ages: tuple[int, int]) -> tuple
 
 def _days_since_rise(ledger: Ledger, as_of: int) -> int:
     """For how many days payments with low scores have been charged back more often than four to twelve weeks ago."""
-    old_at, old_day = _charged_low(ledger, as_of, (28, 84))
+    before = np.nan_to_num(ledger.score[ledger.rows(as_of - 84, as_of - 28)])
+    if not len(before):
+        return 0
+    low = float(np.quantile(before, HIGH))
+    old_at, old_day = _charged_below(ledger, as_of, (28, 84), low)
     if len(old_at) < 50:
         return 0
-    _, day = _charged_low(ledger, as_of, RISE_AGES)
+    _, day = _charged_below(ledger, as_of, RISE_AGES, low)
     ages, lags = np.arange(*RISE_AGES), np.sort(old_at - old_day)
     usual = len(lags) / (84 - 28) * np.searchsorted(lags, ages, side="left") / len(lags)
     return days_since_rise(np.bincount(as_of - day, minlength=RISE_AGES[1])[ages], usual)
@@ -179,13 +183,13 @@ def days_since_rise(found: NDArray, usual: NDArray) -> int:
     return int(ages[np.argmax(rise >= rise.max() - AS_LIKELY)]) if rise.max() > AS_LIKELY else 0
 
 
-def _charged_low(ledger: Ledger, as_of: int, ages: tuple[int, int]) -> tuple[NDArray, NDArray]:
-    """When what has a low score was charged back, as far as that is known, and on which day it was paid."""
+def _charged_below(ledger: Ledger, as_of: int, ages: tuple[int, int], score: float) -> tuple[NDArray, NDArray]:
+    """When what has a lower score was charged back, as far as that is known, and on which day it was paid.
+
+    The same score for all ages: a quantile of its own would make old payments low when new ones score high.
+    """
     rows = ledger.rows(as_of - ages[1] + 1, as_of - ages[0] + 1)
-    score = np.nan_to_num(ledger.score[rows])
-    if not len(score):
-        return np.empty(0), np.empty(0, np.int64)
-    charged = (ledger.book.said(CHARGEBACK).by(as_of, rows) == 1) & (score < np.quantile(score, HIGH))
+    charged = (ledger.book.said(CHARGEBACK).by(as_of, rows) == 1) & (np.nan_to_num(ledger.score[rows]) < score)
     return ledger.book.said(CHARGEBACK).at[rows][charged], ledger.day_of_rows(rows)[charged]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from monitoring.fraud.diagnosis import Cause, Diagnosis
+from monitoring.fraud.diagnosis import LIMITS, SURPRISING, Cause, Diagnosis
 from monitoring.fraud.figures import Standing
 from training.vocabulary import ActionName
 
@@ -74,8 +74,8 @@ NEEDED: Mapping[ActionName, tuple[str, ...]] = {
 
 #: What retraining would learn anew are frauds with low scores. Flipped labels look the same, until an audit has looked at some
 #: of those that came since the change began; an audit of older ones says nothing about them.
-VERIFIED = "gold.surprising_since_two"
-FEWEST_VERIFIED = 8
+VERIFIED = SURPRISING
+FEWEST_VERIFIED = LIMITS.fewest_surprising
 MOST_WRONG = 0.35  # clean .2; a new pattern .1; one payment in 200 charged back for nothing .7
 #: A queue that clears what the other calls fraud hides fraud, which looks like scores that promise too much. Long before that is
 #: sure enough to name the queue, it is enough to wait.

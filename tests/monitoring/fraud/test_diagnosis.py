@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.fraud.diagnosis import CAUSES, RULES, Cause, Reader, diagnose
+from monitoring.fraud.diagnosis import CAUSES, RULES, SURPRISING, Cause, Reader, diagnose
 from monitoring.fraud.figures import Standing
 
 Seen = Mapping[str, Standing]
@@ -115,6 +115,12 @@ DIAGNOSES: list[tuple[Seen, Cause]] = [
     ({"charged.least_likely": off(6.5), "gold.accused_wrong": off(1.2)}, "label_flips"),
     ({"charged.least_likely": off(6.4), "gold.accused_wrong": off(1.2)}, "none"),
     ({"charged.least_likely": off(6.5), "gold.accused_wrong": off(1.19)}, "none"),
+    (
+        {SURPRISING: Standing(0.5, math.nan, math.nan, math.nan, 8)},
+        "label_flips",
+    ),  # nothing is usual where it is seldom there
+    ({SURPRISING: Standing(0.49, math.nan, math.nan, math.nan, 8)}, "none"),
+    ({SURPRISING: Standing(0.9, math.nan, math.nan, math.nan, 7)}, "none"),  # too few to tell
     (NOT_BACK, "missed_fraud"),
     ({**NOT_BACK, "charged.beside_analysts": off(-2.9)}, "none"),
     ({"charged.back": off(-2.8), "charged.beside_analysts": off(-3.7)}, "missed_fraud"),
@@ -242,7 +248,7 @@ def test_figures_that_cannot_be_had_name_no_cause(seen: Seen, cause: Cause) -> N
     left_out = diagnose({name: figure for name, figure in USUAL.items() if name not in seen}, event=None)
     assert diagnose({**USUAL, **seen}, event=None).cause == cause
     assert (found.cause, left_out.cause) == ("none", "none")
-    assert set(found.blind) & set(seen)
+    assert set(found.blind) & set(seen) or set(seen) == {SURPRISING}  # which is there only while chargebacks rise
 
 
 @given(hidden=st.sets(st.sampled_from(sorted(USUAL))))
