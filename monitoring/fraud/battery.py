@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ingest.card_incidents import INCIDENTS, STRENGTHS
-from monitoring.fraud.drill import DAYS, Drilled, clean_run, drill
+from monitoring.fraud.drill import DAYS, Drilled, clean_run, drill, festive_days
 from monitoring.fraud.money import Money, money
 
 REPORTED_DAYS = (3, 7, 14, 21)
@@ -136,9 +136,8 @@ def _row(drilled: Drilled, cause: str, strength: str, *, with_money: bool) -> Ro
 def _clean(task: tuple[int, int, bool]) -> Clean:
     seed, weeks, calendar = task
     watched = clean_run(seed, weeks, calendar=calendar)
-    by_week = [watched[7 * week : 7 * week + 7] for week in range(weeks)]
-    alarmed = [any(day.response.action != "hold" for day in week) for week in by_week]
-    festive = [any(day.festive for day in week) for week in by_week]
+    alarms, festivals = [day.response.action != "hold" for day in watched], festive_days(seed, 7 * weeks)
+    alarmed, festive = ([any(days[7 * w : 7 * w + 7]) for w in range(weeks)] for days in (alarms, festivals))
     named: Counter[str] = Counter(day.diagnosis.cause for day in watched if day.response.action != "hold")
     both = sum(a and f for a, f in zip(alarmed, festive, strict=True))
     return Clean(seed, calendar, weeks, sum(alarmed), sum(festive), both, dict(named))

@@ -22,7 +22,7 @@ from monitoring.fraud.policy import RESPONSES
 from monitoring.fraud.stream import FIRST_EVIDENCE, INCIDENT_DAY, LIVE_FROM, Stream, go_on, history
 from monitoring.fraud.stream_tables import tables_of
 from monitoring.fraud.tables import Tables
-from monitoring.fraud.watch import STRIDE, Watched, past_evidence, watch
+from monitoring.fraud.watch import STRIDE, WINDOW_DAYS, Watched, past_evidence, watch
 from training.vocabulary import ActionName
 
 DAYS = 21
@@ -146,6 +146,13 @@ def clean_run(seed: int, weeks: int, *, calendar: bool = True) -> list[Watched]:
         if day % STRIDE == 0:
             evidence[day] = watched[-1].figures
     return watched
+
+
+def festive_days(seed: int, days: int) -> list[bool]:
+    """Whether each day of a clean run has a festival in the week it is judged by, whatever any calendar says of it."""
+    world = history_of(seed).stream.world
+    weeks = (range(INCIDENT_DAY + day - WINDOW_DAYS, INCIDENT_DAY + day + 1) for day in range(1, days + 1))
+    return [any(world.festival_on(number) is not None for number in week) for week in weeks]
 
 
 @lru_cache(maxsize=1)

@@ -35,11 +35,6 @@ class Watched:
     event: str | None
     days_of_history: int
 
-    @property
-    def festive(self) -> bool:
-        """Whether a calendar explains what is seen."""
-        return self.event is not None
-
 
 def event_near(ledger: Ledger, as_of: int) -> str | None:
     """The festival or season in the week that ends on a day, if the calendar knows one."""

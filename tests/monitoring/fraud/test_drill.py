@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ingest.card_incidents import Incident
-from monitoring.fraud.drill import Drilled, drill, history_of
+from ingest.card_world import FESTIVALS
+from monitoring.fraud.drill import Drilled, drill, festive_days, history_of
 from monitoring.fraud.money import money
 from monitoring.fraud.stream import INCIDENT_DAY, go_on
 from tests.loop.conftest import run_mlops
@@ -48,6 +49,11 @@ def test_a_strong_incident_is_named_and_answered(drilled: dict[str, Drilled], ca
     seen = drilled[cause].watched[14]
     assert seen.diagnosis.cause == cause
     assert seen.response.action == action
+
+
+def test_a_year_has_its_festivals_whatever_a_calendar_knows() -> None:
+    """Each of the five, and the week after it in which its days are still looked at."""
+    assert sum(festive_days(SEED, 364)) == sum(festival.days + 7 for festival in FESTIVALS)
 
 
 def test_a_longer_drill_has_the_same_first_days() -> None:
