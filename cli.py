@@ -553,6 +553,27 @@ def diagnose(
         write_evidently(read.tables, seen, evidently)
 
 
+@app.command()
+def reviews(
+    folder: Annotated[Path, typer.Argument(help="A folder of tables, as for `mlops diagnose`.")],
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Whose payments analysts look at next.")],
+    capacity: Annotated[int, typer.Option(min=1, help="How many they can look at.")] = 60,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """List what analysts should look at: the payments of which the greatest loss is expected, score times amount.
+
+    What was blocked is no loss any more, and what has a label needs no look.
+    """
+    from monitoring.fraud.reviews import as_record, as_table, queue_of
+
+    with errors.status(f"reading {folder}"):
+        queue = queue_of(folder, day.date(), capacity)
+    if as_json:
+        print(json.dumps(as_record(queue)))
+    else:
+        console.print(as_table(queue))
+
+
 def write_evidently(tables: Any, seen: Any, home: Path) -> None:
     """Told beside the diagnosis, which may be read by another program."""
     from monitoring.fraud.evidently_report import windows_of, write_drift

@@ -26,11 +26,11 @@ from sklearn.metrics import average_precision_score
 from ingest.card_incidents import first_delivered
 from monitoring.fraud.drill import Drilled, clean_branch
 from monitoring.fraud.policy import Costs
-from monitoring.fraud.quality import CAPACITY
 from monitoring.fraud.stream import BLOCKED_ABOVE, INCIDENT_DAY, Lived, Stream
 from monitoring.fraud.watch import Watched
 from training.fraud.examples import MATURE_DAYS
 from training.fraud.model import FraudModel
+from training.fraud.review_queue import in_queue
 
 Floats = NDArray[np.float64]
 Score = Callable[[Lived], Floats]
@@ -174,8 +174,7 @@ def _lost(lived: Lived, scores: Floats, costs: Costs) -> float:
     """What a day cost: fraud that got through, less what reviews save, and good payments that were stopped."""
     blocked = (scores >= BLOCKED_ABOVE) & ~lived.decided.explored
     expected_loss = np.where(blocked, -1.0, scores * lived.amount)
-    reviewed = np.zeros(len(scores), bool)
-    reviewed[np.argsort(-expected_loss, kind="stable")[:CAPACITY]] = True
+    reviewed = in_queue(expected_loss, np.zeros(len(scores), np.int64))
     through = lived.fraud & ~blocked
     saved = costs.recovered * float(lived.amount[through & reviewed].sum())
     return float(lived.amount[through].sum()) - saved + costs.blocked_good * float((blocked & ~lived.fraud).sum())

@@ -16,10 +16,10 @@ from sklearn.metrics import average_precision_score
 from monitoring.fraud.figures import Figure, Figures, log_ratio, share
 from monitoring.fraud.ledger import Ledger
 from training.fraud.examples import Decided, weights_of
+from training.fraud.review_queue import in_queue
 
 AGES = {"young": (3, 10), "middle": (5, 15), "mature": (14, 21)}
 """Days between a payment and now. Half of the chargebacks have come for the first, nearly all for the last."""
-CAPACITY = 60
 EXPLORED_SHARE = 0.1
 TOP, LOW = 0.99, 0.97
 """Quantiles of the score: above the first are those that are acted on, below the second those that nobody looks at."""
@@ -75,7 +75,7 @@ def _figures(rows: Seen) -> Figures:
     fraud = rows.fraud * rows.weight
     high, low = rows.score >= np.quantile(rows.score, TOP), rows.score < np.quantile(rows.score, LOW)
     frauds = int(rows.fraud.sum())
-    in_queue = _in_queue(rows)
+    queued = in_queue(rows.score * rows.amount, rows.day)
     lost = rows.fraud * rows.amount
     average_precision = (
         float(average_precision_score(rows.fraud, rows.score, sample_weight=rows.weight)) if frauds > 0 else math.nan
@@ -83,27 +83,17 @@ def _figures(rows: Seen) -> Figures:
     return {
         "average_precision": Figure(average_precision, 0.5 / math.sqrt(frauds + 1), frauds),
         "estimated_average_precision": Figure(_estimated_average_precision(rows.score)),
-        "recall_at_capacity": share(float((rows.fraud & in_queue).sum()), frauds),
+        "recall_at_capacity": share(float((rows.fraud & queued).sum()), frauds),
         "amount_recall": Figure(
-            float(lost[in_queue].sum() / lost.sum()) if lost.sum() else math.nan, 0.5 / math.sqrt(frauds + 1)
+            float(lost[queued].sum() / lost.sum()) if lost.sum() else math.nan, 0.5 / math.sqrt(frauds + 1)
         ),
-        "precision_at_capacity": share(float((rows.fraud & in_queue).sum()), float(in_queue.sum())),
+        "precision_at_capacity": share(float((rows.fraud & queued).sum()), float(queued.sum())),
         "over_expected": log_ratio(float(fraud.sum()), float(expected.sum())),
         "over_expected_top": log_ratio(float(fraud[high].sum()), float(expected[high].sum())),
         "over_expected_low": log_ratio(float(fraud[low].sum()), float(expected[low].sum())),
         "frauds_low": share(float(rows.fraud[low].sum()), float(low.sum())),
         "fraud_rate": share(frauds, len(rows.fraud)),
     }
-
-
-def _in_queue(rows: Seen) -> NDArray[np.bool_]:
-    """Whether a payment was among the greatest expected losses of its day."""
-    expected_loss = rows.score * rows.amount
-    order = np.lexsort((-expected_loss, rows.day))
-    starts = np.searchsorted(rows.day[order], rows.day[order])
-    queued = np.zeros(len(order), bool)
-    queued[order] = np.arange(len(order)) - starts < CAPACITY
-    return queued
 
 
 def _estimated_average_precision(score: NDArray[np.float64]) -> float:

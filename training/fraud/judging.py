@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from training.fraud.label_book import GOLD, LabelBook
+from training.fraud.review_queue import in_queue
 from training.metrics import paired_bootstrap
 from training.vocabulary import Evidence
 
@@ -149,15 +150,6 @@ def gold_evidence(scored: Scored, gold: Gold, operation: Operation, rival: Rival
 
     source = f"candidate minus {rival}, {len(gold.ids)} payments of the gold audit's random part"
     return _by_name([_difference(f"gold_recall_diff_vs:{rival}", found_by, scored, source, seed=seed)])
-
-
-def in_queue(expected_loss: Floats, days: Ints, capacity: int) -> Flags:
-    """Whether a payment is among the greatest expected losses of its day; the first of equals goes first."""
-    order = np.lexsort((-expected_loss, days))
-    first = np.searchsorted(days[order], days[order])
-    queued = np.zeros(len(order), bool)
-    queued[order] = np.arange(len(order)) - first < capacity
-    return queued
 
 
 def daily_loss(rows: Matured, score: Floats, operation: Operation) -> Floats:

@@ -19,11 +19,11 @@ from training.fraud.judging import (
     daily_loss,
     gold_evidence,
     held_out_evidence,
-    in_queue,
     label_evidence,
     matured_evidence,
 )
 from training.fraud.label_book import LabelBook
+from training.fraud.review_queue import in_queue
 from training.vocabulary import Evidence
 
 ONE_REVIEW = Operation(capacity=1, blocked_above=0.5, blocked_good=8.0, recovered=0.8)
