@@ -3,12 +3,17 @@
 import os
 from typing import Any
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 os.environ.update(
     DO_NOT_TRACK="1", BENTOML_DO_NOT_TRACK="True", MLFLOW_DISABLE_TELEMETRY="true", OMP_WAIT_POLICY="PASSIVE"
 )
+
+# How long an example takes says more of the machine than of the code; what must be quick has a test that says so.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 #: Stories that several files read are told once, to one worker; every other file is a group of its own.
 TOLD_ONCE = {

@@ -155,7 +155,7 @@ PAYMENTS = st.lists(
 )
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=PAYMENTS)
 def test_no_row_holds_what_was_not_known_at_its_midnight(
     drawn: list[tuple[int, int, int, int | None]], tmp_path_factory: pytest.TempPathFactory

@@ -40,7 +40,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> FeastStore:
     return store
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=LOGS)
 def test_no_training_row_holds_what_was_not_available_at_its_moment(
     events: list[Event], tmp_path_factory: pytest.TempPathFactory
@@ -94,7 +94,7 @@ def test_stale_rows_are_not_joined(known: FeastStore) -> None:
     assert known.historical("user_id", ["a"], MONDAY + RECOMMENDER.ttl + WEEK)["user_purchases"].isna().item()
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=LOGS)
 def test_online_equals_offline(events: list[Event], tmp_path_factory: pytest.TempPathFactory) -> None:
     """Training and serving see the same numbers to 1e-6, arrays included, for every customer."""

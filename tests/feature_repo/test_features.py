@@ -90,7 +90,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(events=EVENTS, expression=st.sampled_from(EXPRESSIONS), shuffle_seed=st.integers(0, 99))
 def test_neither_the_future_nor_the_order_of_rows_matters(
     events: list[tuple[str, str, float]], expression: Expression, shuffle_seed: int

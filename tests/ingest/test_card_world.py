@@ -27,7 +27,7 @@ def weeks(change: Change = USUAL, days: range = range(28)) -> pd.DataFrame:
     return pd.concat([frame(WORLD.day(day, lambda _: change)) for day in days], ignore_index=True)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(day=st.integers(0, 700))
 def test_a_day_is_the_same_whoever_asks_and_when(day: int) -> None:
     """By another world of the same seed, and by one that was asked for another day before."""
@@ -42,7 +42,7 @@ def test_another_seed_is_another_world() -> None:
     assert other["amount"].to_pylist()[:50] != WORLD.day(0).transactions["amount"].to_pylist()[:50]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(
     first=st.integers(20, 60),
     change=st.sampled_from([Change(fraud=4), Change(disguise=1), Change(amounts=2), Change(far=0.5)]),

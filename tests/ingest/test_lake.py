@@ -211,7 +211,7 @@ def test_a_report_survives_json(tmp_path: Path) -> None:
     assert BatchReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_order_and_repetition_of_ingestion_do_not_matter(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
