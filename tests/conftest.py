@@ -12,7 +12,7 @@ os.environ.update(
 )
 
 # How long an example takes says more of the machine than of the code; what must be quick has a test that says so.
-hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.register_profile("any machine", hypothesis.settings.default, deadline=None)
 hypothesis.settings.load_profile("any machine")
 
 #: Stories that several files read are told once, to one worker; every other file is a group of its own.

@@ -182,7 +182,7 @@ NUMBERS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from(SHOPS), NUMBERS)
 def test_the_lists_are_those_of_the_batch(size: tuple[int, int, int], wanted: list[tuple[int, int, str]]) -> None:
     """Whoever asks together and however many items they ask for: items and scores are the batch's, to the last bit."""

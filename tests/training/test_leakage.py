@@ -151,7 +151,6 @@ WORLDS = st.builds(
 #: Not shrunk: at two seconds a try that takes five minutes, and a world of twenty late rows can be read.
 FEW = settings(
     max_examples=3,
-    deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
