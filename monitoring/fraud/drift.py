@@ -52,11 +52,15 @@ def drift_figures(ledger: Ledger, as_of: int) -> Figures:
         for number, name in enumerate(FEATURES)
     }
     by_column = {f"psi.{name}": Figure(value, 0.0, now.stop - now.start) for name, value in moved.items()}
+    earlier = ledger.rows(as_of - 2 * WINDOW_DAYS, as_of - WINDOW_DAYS)
+    own = _own()
+    reference = ledger.offline[before][:, own]
     return {
         **found,
         **by_column,
         "drift.covariates": Figure(max(moved[name] for name in COVARIATES), 0.0, now.stop - now.start),
-        "drift.domain_auc": domain_auc(ledger.offline[before][:, _own()], ledger.offline[now][:, _own()], seed=as_of),
+        "drift.domain_auc": domain_auc(reference, ledger.offline[now][:, own], seed=as_of),
+        "drift.domain_auc_before": domain_auc(reference, ledger.offline[earlier][:, own], seed=as_of),
     }
 
 

@@ -20,7 +20,7 @@ FEWEST_IN_CELL = 1_000
 MISSED = 0.4
 GOLD_DAYS = (7, 14)
 RISE_AGES = (3, 21)
-AS_LIKELY = 2.0
+RISEN, AS_LIKELY = 8.0, 2.0
 
 
 def label_figures(ledger: Ledger, as_of: int) -> Figures:
@@ -180,7 +180,7 @@ def days_since_rise(found: NDArray, usual: NDArray) -> int:
     """
     ages, so_far, expected = np.arange(*RISE_AGES), np.cumsum(found), np.maximum(np.cumsum(usual), 0.5)
     rise = np.where(so_far > expected, so_far * np.log(np.maximum(so_far, 1) / expected) - (so_far - expected), 0.0)
-    return int(ages[np.argmax(rise >= rise.max() - AS_LIKELY)]) if rise.max() > AS_LIKELY else 0
+    return int(ages[np.argmax(rise >= rise.max() - AS_LIKELY)]) if rise.max() > RISEN else 0
 
 
 def _charged_below(ledger: Ledger, as_of: int, ages: tuple[int, int], score: float) -> tuple[NDArray, NDArray]:
@@ -212,10 +212,10 @@ def _cells(ledger: Ledger, rows: slice, charged: Flags, among: Flags, score: NDA
 def _gold(ledger: Ledger, as_of: int) -> Figures:
     """What the audit says, of the last one and of the last two: of the accused that are good, of the cleared that are fraud."""
     gold = ledger.book.said(GOLD)
-    found: dict[str, Figure] = {}
     rows = ledger.rows(as_of - 45, as_of)
     fraud, reason = gold.fraud[rows] == 1, ledger.audit_reason[rows]
     ages, began = as_of - ledger.day_of_rows(rows), _days_since_rise(ledger, as_of)
+    found: dict[str, Figure] = {"charged.days_since_rise": Figure(float(began))}
     for days, which in zip(GOLD_DAYS, ("", "_two"), strict=True):
         recent = (gold.at[rows] >= as_of - days) & (gold.at[rows] < as_of)
         accused, cleared, random, surprising = (recent & (reason == number) for number in range(len(AUDIT_REASONS)))

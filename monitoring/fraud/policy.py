@@ -130,7 +130,7 @@ def respond(
             training_frozen=True,
         )  # fmt: skip
     if response.action == "retrain_in_shadow":
-        return _once_verified(response, standings)
+        return _once_verified(response, diagnosis.cause, standings)
     return response
 
 
@@ -143,12 +143,36 @@ def queue_in_doubt(standings: Mapping[str, Standing]) -> str:
     return ""
 
 
-def _once_verified(response: Response, standings: Mapping[str, Standing]) -> Response:
-    """Retraining waits, with training frozen, until gold confirms the labels that speak for it and no queue is in doubt."""
+def moved_for_a_week(standings: Mapping[str, Standing]) -> bool:
+    """Whether payments were already other ones a week ago: what is wrong with a queue since would have shown."""
+    found = standings.get("drift.domain_auc_before")
+    return found is not None and found.value - found.usual >= LIMITS.moved_auc and found.z >= LIMITS.moved
+
+
+def chargebacks_rose(standings: Mapping[str, Standing]) -> bool:
+    """Whether what has a low score is charged back more often than usual."""
+    found = standings.get("charged.days_since_rise")
+    return found is not None and found.value > 0
+
+
+def _once_verified(response: Response, cause: Cause, standings: Mapping[str, Standing]) -> Response:
+    """Retraining waits, with training frozen, until gold confirms the labels that speak for it and no queue is in doubt.
+
+    Payments that moved speak for themselves; if chargebacks did not rise there is nothing for gold to confirm, only queues to
+    wait for.
+    """
     if queue := queue_in_doubt(standings):
         return Response(
             "hold", "labels",
             f"retraining waits, for {queue} clears more of what the other queue calls fraud than it usually does",
+            training_frozen=True,
+        )  # fmt: skip
+    if cause == "covariate_harmful" and not chargebacks_rose(standings):
+        if moved_for_a_week(standings):
+            return response
+        return Response(
+            "hold", "labels",
+            "retraining waits until payments have been other ones for a week: a queue that hides fraud would show by then",
             training_frozen=True,
         )  # fmt: skip
     audited = standings.get(VERIFIED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import get_args
 
@@ -61,7 +62,12 @@ def audited(wrong: float, n: int) -> dict[str, Standing]:
     return {VERIFIED: Standing(wrong, 0.2, 0.05, 0.0, n)}
 
 
-CONFIRMED = audited(0.1, 20)
+def rose(days: float) -> dict[str, Standing]:
+    """For how many days chargebacks at low scores have been more than usual."""
+    return {"charged.days_since_rise": Standing(days, math.nan, math.nan, math.nan, 0)}
+
+
+CONFIRMED = {**audited(0.1, 20), **rose(9.0)}
 
 
 def answer(cause: Cause, loss_a_day: float = 1_000.0, costs: Costs | None = None) -> Response:
@@ -154,8 +160,34 @@ def test_retraining_waits_until_gold_confirms_what_it_would_learn(
     cause: Cause, standings: dict[str, Standing], action: ActionName
 ) -> None:
     """Flipped labels look like a new pattern of fraud until somebody has looked at them; training is frozen meanwhile."""
-    response = respond(Diagnosis(cause, "why", ()), standings, 1_000.0)
+    response = respond(Diagnosis(cause, "why", ()), {**standings, **rose(9.0)}, 1_000.0)
     assert (response.action, response.training_frozen) == (action, action != "retrain_in_shadow")
+
+
+def week_ago(rise: float, z: float) -> dict[str, Standing]:
+    """How well payments of the week before the last were told from the reference."""
+    return {"drift.domain_auc_before": Standing(0.5 + rise, 0.5, 0.01, z, 3_000)}
+
+
+#   chargebacks, payments a week ago                  harmful shift        concept drift
+WITHOUT_A_RISE = [
+    ({**rose(0.0), **week_ago(0.025, 3.0)}, "retrain_in_shadow", "hold"),
+    ({**rose(0.0), **week_ago(0.02, 3.0)}, "hold", "hold"),
+    ({**rose(0.0), **week_ago(0.025, 2.9)}, "hold", "hold"),
+    (rose(0.0), "hold", "hold"),
+    ({**rose(5.0), **week_ago(0.025, 3.0)}, "hold", "hold"),  # they rose, and nobody has looked at them
+    ({**rose(0.0), **week_ago(math.nan, math.nan)}, "hold", "hold"),
+]
+
+
+@pytest.mark.parametrize(("standings", "harmful", "concept"), WITHOUT_A_RISE)
+def test_payments_that_moved_a_week_ago_need_no_chargebacks(
+    standings: dict[str, Standing], harmful: ActionName, concept: ActionName
+) -> None:
+    """There is nothing for gold to confirm then; but a queue that hides fraud needs a week to show."""
+    for cause, action in (("covariate_harmful", harmful), ("concept_new", concept), ("concept_mutated", concept)):
+        response = respond(Diagnosis(cause, "why", ()), standings, 1_000.0)  # type: ignore[arg-type]
+        assert (response.action, response.training_frozen) == (action, action == "hold")
 
 
 def queue(clears: float, gap: float, lately: float) -> dict[str, Standing]:
