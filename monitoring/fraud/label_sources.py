@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,10 +55,9 @@ def _arrivals(ledger: Ledger, as_of: int) -> Figures:
 
 def _agreement(ledger: Ledger, as_of: int) -> Figures:
     """How often two analysts contradict each other, and how much less fraud than the others each of them finds."""
-    rows, names = ledger.rows(as_of - REVIEW_AGES[1], as_of - REVIEW_AGES[0]), analysts(ledger.book, as_of)
-    said = {name: ledger.book.said(name).by(as_of, rows) for name in names}
-    score = ledger.score[rows]
-    found: dict[str, Figure] = _cleared_lately(ledger, as_of, names)
+    said, lately = _said(ledger, as_of, REVIEW_AGES), _said(ledger, as_of, LATELY)
+    names, score = list(said), ledger.score[ledger.rows(as_of - REVIEW_AGES[1], as_of - REVIEW_AGES[0])]
+    found: dict[str, Figure] = {}
     if len(names) >= 2:
         both = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
         doubles = sum(int(((said[a] >= 0) & (said[b] >= 0)).sum()) for a, b in both)
@@ -75,23 +74,22 @@ def _agreement(ledger: Ledger, as_of: int) -> Figures:
             gap = log_ratio(hits, expected).value - log_ratio(theirs, of_theirs).value
             noise = math.hypot(1 / math.sqrt(hits + 1), 1 / math.sqrt(theirs + 1))
             found[f"sources.gap.{name}"] = Figure(gap, noise, hits)
-            accused_by_others = np.any([other == 1 for other in others], axis=0) & (mine >= 0)
-            found[f"sources.clears.{name}"] = share(
-                int((accused_by_others & (mine == 0)).sum()), int(accused_by_others.sum())
-            )
+            found[f"sources.clears.{name}"] = _clears(said, name)
+            # Of the last week only: too few to name a queue by, enough to wait.
+            found[f"sources.lately.{name}"] = _clears(lately, name)
     return found
 
 
-def _cleared_lately(ledger: Ledger, as_of: int, names: Sequence[str]) -> dict[str, Figure]:
-    """How much each clears of what another calls fraud, in the last week: too few to name a queue by, enough to wait."""
-    rows = ledger.rows(as_of - LATELY[1], as_of - LATELY[0])
-    said = {name: ledger.book.said(name).by(as_of, rows) for name in names}
-    found = {}
-    for name in names:
-        accused = np.any([said[other] == 1 for other in names if other != name] or [said[name] < -1], axis=0)
-        cleared = accused & (said[name] == 0)
-        found[f"sources.lately.{name}"] = share(float(cleared.sum()), float((accused & (said[name] >= 0)).sum()))
-    return found
+def _said(ledger: Ledger, as_of: int, ages: tuple[int, int]) -> dict[str, NDArray]:
+    """What each analyst queue had said about payments of these ages."""
+    rows = ledger.rows(as_of - ages[1], as_of - ages[0])
+    return {name: ledger.book.said(name).by(as_of, rows) for name in analysts(ledger.book, as_of)}
+
+
+def _clears(said: Mapping[str, NDArray], name: str) -> Figure:
+    """Of what another queue calls fraud and this one has looked at, the share that this one calls good."""
+    accused = np.any([of == 1 for other, of in said.items() if other != name], axis=0) & (said[name] >= 0)
+    return share(float((accused & (said[name] == 0)).sum()), float(accused.sum()))
 
 
 def _charged(ledger: Ledger, as_of: int) -> Figures:

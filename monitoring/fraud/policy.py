@@ -162,27 +162,17 @@ def _once_verified(response: Response, cause: Cause, standings: Mapping[str, Sta
     wait for.
     """
     if queue := queue_in_doubt(standings):
-        return Response(
-            "hold", "labels",
-            f"retraining waits, for {queue} clears more of what the other queue calls fraud than it usually does",
-            training_frozen=True,
-        )  # fmt: skip
+        return _waits(f"{queue} clears more of what another queue calls fraud than it usually does")
     if cause == "covariate_harmful" and not chargebacks_rose(standings):
         if moved_for_a_week(standings):
             return response
-        return Response(
-            "hold", "labels",
-            "retraining waits until payments have been other ones for a week: a queue that hides fraud would show by then",
-            training_frozen=True,
-        )  # fmt: skip
+        return _waits("payments are others for less than a week, after which a queue that hides fraud would have shown")
     audited = standings.get(VERIFIED)
     if audited is None or not audited.n >= FEWEST_VERIFIED:
-        return Response(
-            "hold", "labels",
-            f"retraining waits for an audit: of the labels since the change began {audited.n if audited else 0} "
-            f"are verified, {FEWEST_VERIFIED} are needed",
-            training_frozen=True,
-        )  # fmt: skip
+        return _waits(
+            f"of the chargebacks at low scores since they rose {audited.n if audited else 0} were audited (reason surprising), "
+            f"{FEWEST_VERIFIED} are needed"
+        )
     if audited.value > MOST_WRONG:
         return Response(
             "ask_a_person", "on call",
@@ -190,3 +180,7 @@ def _once_verified(response: Response, cause: Cause, standings: Mapping[str, Sta
             training_frozen=True,
         )  # fmt: skip
     return response
+
+
+def _waits(why: str) -> Response:
+    return Response("hold", "labels", f"retraining waits: {why}", training_frozen=True)
