@@ -59,9 +59,7 @@ class Limits:
     gold_doubts: float = 1.2
     gold_contradicts: float = 4.0  # clean 2.5
     fewest_surprising: int = 8  # audited, of what was charged back since chargebacks rose
-    surprising_wrong: float = (
-        0.5  # clean .2, a new pattern up to .2, one payment in 200 charged back for nothing .57 and more
-    )
+    surprising_wrong: float = 0.5  # clean and a new pattern .2, one label in 200 flipped .57 and more
 
     # Clears what others call fraud, less how much more fraud it finds: clean 3.8, a third of its frauds cleared 4.8 and more.
     queue_biased: float = 4.7
@@ -175,9 +173,9 @@ class Rule:
     """Which source, corner or column it is, where that can be told."""
 
 
-def payments_moved(read: Reader) -> bool:
+def payments_moved(read: Reader, figure: str = "drift.domain_auc") -> bool:
     """A classifier tells the new payments from the old, beyond what it usually does."""
-    return read.rise("drift.domain_auc") >= LIMITS.moved_auc and read.z("drift.domain_auc") >= LIMITS.moved
+    return read.rise(figure) >= LIMITS.moved_auc and read.z(figure) >= LIMITS.moved
 
 
 def harmed(read: Reader) -> bool:

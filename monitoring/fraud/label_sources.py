@@ -120,7 +120,6 @@ def _charged(ledger: Ledger, as_of: int) -> Figures:
         "charged.of_called": share(float((charged & called).sum()), float((paid & called).sum())),
         "charged.back": _charged_back(ledger, as_of),
         "charged.of_cleared": share(float((charged & cleared).sum()), float((paid & cleared).sum())),
-        "charged.low_in_safest": share(float((charged & least).sum()), float((charged & ~high).sum())),
         "charged.least_likely": share(float((charged & least).sum()), float((paid & least).sum())),
         "analysts.over_expected": finds,
         **_cells(ledger, rows, charged, paid & ~high, score),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from monitoring.fraud.diagnosis import LIMITS, SURPRISING, Cause, Diagnosis
+from monitoring.fraud.diagnosis import LIMITS, SURPRISING, Cause, Diagnosis, Reader, payments_moved
 from monitoring.fraud.figures import Standing
 from training.vocabulary import ActionName
 
@@ -145,8 +145,7 @@ def queue_in_doubt(standings: Mapping[str, Standing]) -> str:
 
 def moved_for_a_week(standings: Mapping[str, Standing]) -> bool:
     """Whether payments were already other ones a week ago: what is wrong with a queue since would have shown."""
-    found = standings.get("drift.domain_auc_before")
-    return found is not None and found.value - found.usual >= LIMITS.moved_auc and found.z >= LIMITS.moved
+    return payments_moved(Reader(standings, None), "drift.domain_auc_before")
 
 
 def chargebacks_rose(standings: Mapping[str, Standing]) -> bool:
