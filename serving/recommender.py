@@ -165,7 +165,7 @@ class Recommender:
             for w, read in zip(waiting, features, strict=True)
         ]
         for w, answer in zip(waiting, decide(slots, asked), strict=True):
-            w.answer.set_result(answer.to_dict(self._record(answer, time.perf_counter() - w.since)))
+            self._tell(w, answer)
         if slots.traffic.mode == "shadow" and "challenger" in slots.models and self._shadow is None:
             self._shadow = asyncio.get_running_loop().create_task(self._answer_in_shadow(slots, asked))
 
@@ -180,7 +180,10 @@ class Recommender:
         for w in waiting:
             unread = UserFeatures(None, "popular_items")
             answer = _popular(slots, Asked(w.question, unread, route(w.question.user_id, slots.traffic)))
-            w.answer.set_result(answer.to_dict(self._record(answer, time.perf_counter() - w.since)))
+            self._tell(w, answer)
+
+    def _tell(self, waiting: _Waiting, answer: Answer) -> None:
+        waiting.answer.set_result(answer.to_dict(self._record(answer, time.perf_counter() - waiting.since)))
 
     async def _answer_in_shadow(self, slots: Slots, asked: Sequence[Asked]) -> None:
         """Ask the challenger the same once the answers are out; one batch at a time, those in between are let go."""
