@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -298,13 +298,14 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Why; it is part of the record.")],
     to: Annotated[str | None, typer.Option(help="Version to go back to; default: the previous one.")] = None,
     by: Annotated[str, typer.Option(help="Who decides.", envvar="USER")] = "unknown",
+    model: Annotated[Literal["recommender", "fraud"], typer.Option(help="Which model.")] = "recommender",
 ) -> None:
     """Put an earlier version back: the decision is recorded, then the registry's alias moves."""
     from training.decision_log import now
     from training.rollback import roll_back
 
     ws = open_workspace(directory)
-    decision = roll_back(ws, now(), to=to, reason=reason, actor=f"person:{by}")
+    decision = roll_back(ws, now(), to=to, reason=reason, actor=f"person:{by}", model=model)
     console.print(
         f"Version {decision.model_version} is live again instead of {decision.previous_version} ({decision.decision_id})."
     )

@@ -177,7 +177,9 @@ def _release_evidence(ws: Workspace, registry: MlflowRegistry, as_of: datetime) 
     versions = compared_versions(ws, registry)
     has_previous = CHAMPION in versions and PREVIOUS in versions
     found = {"has_previous": Evidence("has_previous", has_previous, "registry")}
-    promotions = [d for d in ws.decisions.read() if d.kind == "promotion" and d.model_version == versions.get(CHAMPION)]
+    promotions = [
+        d for d in ws.decisions.read(MODEL) if d.kind == "promotion" and d.model_version == versions.get(CHAMPION)
+    ]
     if promotions:
         age = (as_of - datetime.fromisoformat(promotions[-1].at)) / WEEK
         found["weeks_since_promotion"] = Evidence("weeks_since_promotion", age, "decision log")

@@ -314,7 +314,7 @@ def _ended(ws: Workspace, version: str) -> Decision | None:
     return next(
         (
             d
-            for d in reversed(ws.decisions.read())
+            for d in reversed(ws.decisions.read(MODEL))
             if d.kind in ("promotion", "rollback") and version in (d.model_version, d.previous_version)
         ),
         None,

@@ -15,7 +15,7 @@ from serving.canary import CanaryOutcome, CanaryPolicy, CanaryState, begin, step
 from serving.release import ServingFolder, Traffic
 from serving.slice_counts import SliceCounter
 from training.canary_decision import promote_canary
-from training.promotion import Aliases, aliases_after
+from training.promotion import MODEL, Aliases, aliases_after
 from training.rollback import roll_back
 from training.vocabulary import Evidence
 from training.workspace import Workspace
@@ -63,7 +63,7 @@ class Ramp:
         return begin(version, champion, self.policy, now_s=self.monotonic(), at=self.now().isoformat())
 
     def _opened_at(self, version: str) -> str:
-        decisions = self.ws.decisions.read()
+        decisions = self.ws.decisions.read(MODEL)
         return [d.at for d in decisions if d.kind == "canary" and d.model_version == version][-1]
 
     def _count(self, state: CanaryState) -> SliceCounter:

@@ -16,7 +16,7 @@ def open_canary(ws: Workspace, at: datetime, version: str, *, reason: str, actor
 
     Raises RegistryError when its gates did not let it through, it is live already, or there is no champion to compare it with.
     """
-    decisions = ws.decisions.read()
+    decisions = ws.decisions.read(MODEL)
     champion = aliases_after(decisions).champion
     if champion is None:
         raise RegistryError("Nothing is live yet, so that a canary could not be compared with anything; promote first.")

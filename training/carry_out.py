@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
+
 from ingest.errors import RegistryError
 from ingest.whole_files import write_whole
-from training.promotion import Aliases, aliases_after
+from training.promotion import MODEL, Aliases, aliases_after
 from training.vocabulary import Decision
 from training.workspace import Workspace
 
 
-def carry_out(ws: Workspace) -> Aliases:
-    """Move the aliases to where the recorded decisions put them; repairs a run that died between record and move.
+def carry_out(ws: Workspace) -> Mapping[str, Aliases]:
+    """Move each model's aliases to where the recorded decisions put them; repairs a run that died between record and move.
 
+    Returns the aliases by model: the recommender's, and those of every model that something was decided about.
     Raises RegistryError when the registry cannot be reached.
     """
+    from training.fraud.artefact import FRAUD
     from training.mlflow_registry import MlflowRegistry  # two seconds to import: a rollback is recorded before that
     from training.recommender.artefact import RANKER
 
-    registry, moved = MlflowRegistry(ws.settings, RANKER), None
-    while (live := aliases_after(ws.decisions.read())) != moved:  # a rival may have recorded more meanwhile
-        registry.set_aliases(live)
+    registries = {kind.model: MlflowRegistry(ws.settings, kind) for kind in (RANKER, FRAUD)}
+    moved: dict[str, Aliases] = {}
+    while (live := _live(ws, registries)) != moved:  # a rival may have recorded more meanwhile
+        for model, aliases in live.items():
+            if aliases != moved.get(model):
+                registries[model].set_aliases(aliases)
         moved = live
     ws.unreconciled.unlink(missing_ok=True)
     return live
+
+
+def _live(ws: Workspace, known: Container[str]) -> dict[str, Aliases]:
+    decisions = ws.decisions.read()
+    models = {MODEL, *(decision.model for decision in decisions if decision.model in known)}
+    return {model: aliases_after(decisions, model) for model in sorted(models)}
 
 
 def record_and_carry_out(ws: Workspace, decision: Decision) -> Decision:

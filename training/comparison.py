@@ -12,6 +12,7 @@ from ingest.whole_files import write_whole
 from training.judging import BASELINES, CANDIDATE, CHAMPION, FIRST, PREVIOUS, JudgedWeek, judge_week
 from training.metrics import paired_bootstrap
 from training.mlflow_registry import MlflowRegistry
+from training.promotion import MODEL
 from training.recommender.evaluate import MEASURES
 from training.recommender.index import ItemIndex, load_index
 from training.week_data import WEEK, WeekData
@@ -21,7 +22,7 @@ from training.workspace import Workspace
 def compared_versions(ws: Workspace, registry: MlflowRegistry, candidate: str | None = None) -> dict[str, str]:
     """The versions worth comparing on a week, by role: candidate, champion, previous, and the first ever promoted."""
     live = registry.aliases()
-    promoted = [d.model_version for d in ws.decisions.read() if d.kind == "promotion"]
+    promoted = [d.model_version for d in ws.decisions.read(MODEL) if d.kind == "promotion"]
     roles = {
         CANDIDATE: candidate,
         CHAMPION: live.champion,

@@ -42,14 +42,15 @@ class DecisionLog:
                 raise ArtefactError(_conflict(known, decision, self.path))
         return decision
 
-    def read(self) -> list[Decision]:
-        """All decisions in the order recorded; an absent log is an empty one.
+    def read(self, about: str | None = None) -> list[Decision]:
+        """All decisions in the order recorded, or those about one model; an absent log is an empty one.
 
         Raises ArtefactError if a whole line is not a decision, or not the one that was written.
         """
         # Reading whole beats an index: a decade of weeks is a few thousand lines.
         content = self.path.read_bytes() if self.path.exists() else b""
-        return list(_parse(_whole_lines(content)[0], self.path))
+        decisions = _parse(_whole_lines(content)[0], self.path)
+        return [decision for decision in decisions if about in (None, decision.model)]
 
 
 def now() -> datetime:

@@ -19,8 +19,8 @@ class Aliases:
     previous: str | None = None
 
 
-def aliases_after(decisions: Iterable[Decision]) -> Aliases:
-    """Where the aliases belong once these decisions are carried out.
+def aliases_after(decisions: Iterable[Decision], model: str = MODEL) -> Aliases:
+    """Where a model's aliases belong once these decisions are carried out; those about other models do not count.
 
     A promotion puts a version on top, a rollback takes off what lies above its target. A canary is the challenger until a
     promotion or a rollback ends it. What was rolled back, on canary or live, is never `previous` again, so a second
@@ -30,7 +30,9 @@ def aliases_after(decisions: Iterable[Decision]) -> Aliases:
     live: list[str] = []
     challenger: str | None = None
     for decision in decisions:
-        if not decision.model_version or decision.kind not in ("canary", "promotion", "rollback"):
+        if decision.model != model or not decision.model_version:
+            continue
+        if decision.kind not in ("canary", "promotion", "rollback"):
             continue
         if decision.kind == "promotion":
             live = [v for v in live if v != decision.model_version] + [decision.model_version]

@@ -13,16 +13,24 @@ from training.workspace import Workspace
 
 
 def roll_back(
-    ws: Workspace, as_of: datetime, *, to: str | None, reason: str, actor: str, evidence: tuple[Evidence, ...] = ()
+    ws: Workspace,
+    as_of: datetime,
+    *,
+    to: str | None,
+    reason: str,
+    actor: str,
+    evidence: tuple[Evidence, ...] = (),
+    model: str = MODEL,
 ) -> Decision:
-    """Make `to` live again; by default the champion if a canary is under way, which this ends, or else the previous version.
+    """Make version `to` of a model live again; by default the champion if a canary is under way, which this ends, or else the
+    version before.
 
     The record is all that it takes: serving goes by it until the registry's aliases have followed, so that neither a registry
     that is down nor one that is slow keeps a bad version in front of customers.
     Raises RegistryError when there is nothing to go back to, or `to` is a version that no gate ever let through.
     """
-    decisions = ws.decisions.read()
-    live = aliases_after(decisions)
+    decisions = ws.decisions.read(model)
+    live = aliases_after(decisions, model)
     target = to or (live.champion if live.challenger else live.previous)
     if target is None:
         raise RegistryError(
@@ -41,7 +49,7 @@ def roll_back(
         at=as_of.isoformat(),
         actor=actor,
         kind="rollback",
-        subject=f"{MODEL} version {left}",
+        subject=f"{model} version {left}",
         action="roll_back",
         reason=reason,
         evidence=evidence,
@@ -59,7 +67,7 @@ def roll_back_as_requested(ws: Workspace, as_of: datetime) -> dict[str, Any]:
     """
 
     def work() -> dict[str, Any]:
-        done = [d for d in ws.decisions.read() if d.kind in ("rollback", "hold") and d.at == as_of.isoformat()]
+        done = [d for d in ws.decisions.read(MODEL) if d.kind in ("rollback", "hold") and d.at == as_of.isoformat()]
         # A run that died after the record must not roll back twice: carry out what is written.
         decision = done[-1] if done else _settled_rollback(ws, as_of)
         carry_out_or_owe(ws)

@@ -153,6 +153,11 @@ class Decision:
             raise ValueError(f"Unknown actor {self.actor!r}: use 'policy', 'policy-default' or 'person:NAME'.")
 
     @property
+    def model(self) -> str:
+        """The registered model that it is about, the first word of its subject: `recommender version 3`, `fraud`."""
+        return self.subject.partition(" ")[0]
+
+    @property
     def decision_id(self) -> str:
         """A hash of what is decided, when and about what: one such decision per moment, however often it is run."""
         return hashlib.sha256(json.dumps([self.kind, self.at, self.subject]).encode()).hexdigest()[:16]

@@ -28,6 +28,7 @@ from training.judging import CHAMPION
 from training.lists import UNKNOWN, write_lists
 from training.mlflow_registry import MlflowRegistry
 from training.plots import quality_plot
+from training.promotion import MODEL
 from training.recommender.artefact import RANKER
 from training.recommender.baselines import BASELINES as ALL_BASELINES
 from training.recommender.examples import load_examples, save_examples
@@ -172,7 +173,7 @@ def promote_or_refuse(ws: Workspace, as_of: datetime) -> dict[str, Any]:
 
     def work() -> dict[str, Any]:
         decision = ws.decisions.record(candidate_decision(ws, as_of))
-        live = carry_out(ws)
+        live = carry_out(ws)[MODEL]
         return {
             "as_of": f"{as_of:%Y-%m-%d}",
             "decisions": [decision.decision_id],

@@ -115,7 +115,7 @@ def test_a_canary_is_promoted_though_the_registry_is_silent(ws: Workspace) -> No
     with silent_registry(ws):
         promote_canary(ws, NOON, "2", reason="not worse", evidence=())
     assert ws.unreconciled.exists()
-    assert carry_out(ws) == Aliases(champion="2", previous="1")
+    assert carry_out(ws)["recommender"] == Aliases(champion="2", previous="1")
 
 
 def test_a_promotion_killed_behind_its_record_is_owed(ws: Workspace) -> None:

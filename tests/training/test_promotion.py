@@ -10,7 +10,13 @@ from training.vocabulary import Decision, DecisionKind
 
 def decided(kind: DecisionKind, version: str | None = None) -> Decision:
     return Decision(
-        at="2011-01-24T00:00:00", actor="policy", kind=kind, subject="m", action="a", reason="r", model_version=version
+        at="2011-01-24T00:00:00",
+        actor="policy",
+        kind=kind,
+        subject=f"recommender version {version}",
+        action="a",
+        reason="r",
+        model_version=version,
     )
 
 
@@ -119,3 +125,14 @@ def test_previous_was_never_rolled_back_since(events: list[tuple[DecisionKind, s
             rolled_back -= {version}
         log.append(decided(kind, version))
         assert aliases_after(log).previous not in rolled_back - {None}
+
+
+def test_each_model_has_its_own_history() -> None:
+    """What is decided about one model moves nothing of another's."""
+    fraud = Decision(
+        at="2011-01-24T00:00:00", actor="policy", kind="promotion", subject="fraud version 7", action="promote",
+        reason="r", model_version="7",
+    )  # fmt: skip
+    log = [*promoted("1", "2"), fraud]
+    assert aliases_after(log) == Aliases(champion="2", previous="1")
+    assert aliases_after(log, "fraud") == Aliases(champion="7")
