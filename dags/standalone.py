@@ -23,7 +23,7 @@ from training.workspace import Workspace
 
 HOST = "127.0.0.1"
 PATIENCE_S = 180.0
-DAGS = ("watch_recommender", "rollback", "ingest_interactions", "retrain_weekly")
+DAGS = ("watch_recommender", "rollback", "ingest_interactions", "retrain_weekly", "watch_fraud")
 
 
 @dataclass(frozen=True)

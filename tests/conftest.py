@@ -21,6 +21,7 @@ TOLD_ONCE = {
     "test_up.py": "demo",
     "test_full_disk.py": "two weeks", "test_killed.py": "two weeks",
     "test_controller.py": "small registry", "test_ramp.py": "small registry", "test_canary_decision.py": "small registry",
+    "test_daily.py": "small days", "test_candidate.py": "small days",
     "test_late_answers.py": "small registry", "test_rollback.py": "small registry",
 }  # fmt: skip
 

@@ -40,6 +40,9 @@ class Settings(BaseModel):
     scale: int = Field(default=1, ge=1)
     """How many times the rows the simulated shop has; for measuring growth."""
 
+    card_payments: int = Field(default=4_200, ge=500, le=100_000)
+    """Payments a day of the simulated card issuer; what is usual was learned at the default."""
+
     label_weeks: int = Field(default=26, ge=1, le=104)
     """Weeks of labels that a ranker learns from. 26 beat 12 (NDCG@10 .352 against .347 on four real weeks)."""
 
@@ -125,6 +128,7 @@ _WORLD = (
     "start",
     "seed",
     "scale",
+    "card_payments",
     "label_weeks",
 )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from monitoring.fraud.figures import Standing
+from training.fraud.label_book import CHARGEBACK
 
 Cause = Literal[
     "none", "festival", "covariate_harmless", "covariate_harmful", "concept_new", "concept_mutated", "prior_shift",
@@ -121,6 +122,11 @@ class Reader:
         """How far a figure is above what is usual."""
         standing = self._usual(name)
         return standing.value - standing.usual
+
+    def above(self, name: str) -> float:
+        """How far a figure is above what is usual, or above nothing where that is not known: a fault needs no history to show."""
+        standing = self._of(name)
+        return standing.value - standing.usual if math.isfinite(standing.usual) else standing.value
 
     def sure(self, name: str) -> float:
         """How far a figure is from zero, in the deviations that its sample gives it."""
@@ -306,7 +312,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "duplicated_batch",
         "batch",
-        lambda r: r.value("batch.repeated") >= LIMITS.repeated,
+        lambda r: r.above("batch.repeated") >= LIMITS.repeated,
         "payments were delivered twice under other ids",
     ),
     Rule("unit_change", "batch", lambda r: r.rise("batch.scale") >= LIMITS.off_scale, "amounts are on another scale"),
@@ -314,13 +320,13 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "new_category",
         "batch",
-        lambda r: r.value("batch.new_category") >= LIMITS.new_category,
+        lambda r: r.above("batch.new_category") >= LIMITS.new_category,
         "payments of a category nobody announced",
     ),
     Rule(
-        "nulls", "batch", lambda r: r.value("batch.nulls") >= LIMITS.nulls, "values are missing that used to be there"
+        "nulls", "batch", lambda r: r.above("batch.nulls") >= LIMITS.nulls, "values are missing that used to be there"
     ),
-    Rule("time_zone", "batch", lambda r: r.value("batch.clock") >= LIMITS.clock, "hours of the day are shifted"),
+    Rule("time_zone", "batch", lambda r: r.above("batch.clock") >= LIMITS.clock, "hours of the day are shifted"),
     Rule("skew", "skew", features_wrong, "the service reads other features than the lake gives"),
     Rule(
         "poisoned_labels",
@@ -358,6 +364,8 @@ class Tried:
     reason: str
     seen: Mapping[str, Standing]
     blind: tuple[str, ...]
+    where: str = ""
+    """Which source, corner or column it is, where that can be told."""
 
 
 @dataclass(frozen=True)
@@ -375,6 +383,17 @@ class Diagnosis:
         """Other causes whose rules apply as well."""
         named = {self.cause, *self.parts}
         return tuple(rule.cause for rule in self.tried if rule.applies and rule.cause not in named)
+
+    @property
+    def sources_in_doubt(self) -> tuple[str, ...]:
+        """The label sources that are at fault: what looks safe is accused by customers, and a queue errs by name."""
+        named = {
+            rule.cause: rule.where
+            for rule in self.tried
+            if rule.applies and rule.cause in (self.parts or (self.cause,))
+        }
+        flipped = (CHARGEBACK,) if "label_flips" in named else ()
+        return (*flipped, *filter(None, [named.get("biased_source")]))
 
     @property
     def seen(self) -> dict[str, Standing]:
@@ -417,4 +436,4 @@ def _try(rule: Rule, read: Reader) -> Tried:
     applies = bool(rule.applies(read))
     where = rule.where(Reader(read.standings, read.event)) if applies else ""
     reason = f"{rule.reason}: {where}" if where else rule.reason
-    return Tried(rule.cause, rule.family, applies, reason, dict(read.seen), tuple(sorted(read.blind)))
+    return Tried(rule.cause, rule.family, applies, reason, dict(read.seen), tuple(sorted(read.blind)), where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -29,14 +30,15 @@ class Read:
     remarks: tuple[str, ...]
 
 
-def read_folder(folder: Path) -> Read:
+def read_folder(folder: Path, since: date | None = None) -> Read:
     """Read the tables of a folder. Raises SourceError when transactions or scores are missing or cannot be read.
 
-    Rows that cannot be used are counted in the remarks and left out; the rest is used.
+    Rows that cannot be used are counted in the remarks and left out; the rest is used. Of files that are named by a day, those
+    before `since` are not looked at.
     """
     if not folder.is_dir():
         raise SourceError(f"{folder} is no folder. `mlops diagnose --help` says which tables a folder holds.")
-    found = {name: _table(folder, name) for name in COLUMNS}
+    found = {name: _table(folder, name, since) for name in COLUMNS}
     missing = tuple(name for name in OPTIONAL if found[name] is None)
     for name in ("transactions", "scores"):
         if found[name] is None:
@@ -94,14 +96,20 @@ def write_folder(tables: Tables, folder: Path) -> None:
             pq.write_table(arrow, folder / f"{name}.parquet")
 
 
-def _table(folder: Path, name: str) -> pa.Table | list[pa.Table] | None:
+def _table(folder: Path, name: str, since: date | None) -> pa.Table | list[pa.Table] | None:
     """A table, or for transactions the batches of a subfolder, whose types may differ."""
     files = sorted((folder / name).glob("*")) if (folder / name).is_dir() else []
+    files = [path for path in files if since is None or not path.stem < str(since)] if _by_days(files) else files
     files += [path for path in (folder / f"{name}.parquet", folder / f"{name}.csv") if path.exists()]
     parts = [_file(path) for path in files if path.suffix in (".parquet", ".csv")]
     if not parts:
         return None
     return parts if name == "transactions" else _joined(folder / name, parts)
+
+
+def _by_days(files: Iterable[Path]) -> bool:
+    """Whether files are named by days, as 2025-03-01."""
+    return all(re.fullmatch(r"\d{4}-\d{2}-\d{2}", path.stem) for path in files)
 
 
 def _file(path: Path) -> pa.Table:
@@ -189,7 +197,7 @@ def _by_day(parts: Iterable[pa.Table], remarks: list[str]) -> dict[date, pa.Tabl
     batches: dict[date, list[pa.Table]] = {}
     lost = backwards = 0
     for part in parts:
-        moments = pd.to_datetime(part["timestamp"].to_pandas(), errors="coerce", utc=True).dt.tz_localize(None)
+        moments = _moments(part)
         lost += int(moments.isna().sum())
         backwards += int((moments.diff() < pd.Timedelta(0)).sum())
         days = moments.dt.normalize()
@@ -203,6 +211,14 @@ def _by_day(parts: Iterable[pa.Table], remarks: list[str]) -> dict[date, pa.Tabl
     if not batches:
         raise SourceError("No transaction has a readable timestamp: write it as 2025-03-01T12:30:00.")
     return {day: _in_order(_together(rows)) for day, rows in batches.items()}
+
+
+def _moments(rows: pa.Table) -> pd.Series:
+    """When each payment was made, in UTC; NaT for what cannot be read as a moment."""
+    moments = rows["timestamp"].to_pandas()
+    if pa.types.is_timestamp(rows["timestamp"].type) and rows["timestamp"].type.tz is None:
+        return moments  # as it is: looking for texts to parse would take half of the time that reading takes
+    return pd.to_datetime(moments, errors="coerce", utc=True).dt.tz_localize(None)
 
 
 def _together(rows: list[pa.Table]) -> pa.Table:
@@ -224,7 +240,9 @@ def _together(rows: list[pa.Table]) -> pa.Table:
 
 def _in_order(rows: pa.Table) -> pa.Table:
     """In order of time, whatever the clock of the file did."""
-    moments = pd.to_datetime(rows["timestamp"].to_pandas(), errors="coerce", utc=True).dt.tz_localize(None)
+    moments = _moments(rows)
+    if moments.is_monotonic_increasing and rows["timestamp"].type == pa.timestamp("us"):
+        return rows
     ordered = rows.take(pa.array(np.argsort(moments.to_numpy(), kind="stable")))
     values = pa.array(np.sort(moments.to_numpy()).astype("datetime64[us]"))
     return ordered.set_column(ordered.schema.get_field_index("timestamp"), "timestamp", values)

@@ -26,10 +26,11 @@ from sklearn.metrics import average_precision_score
 from ingest.card_incidents import first_delivered
 from monitoring.fraud.drill import Drilled, clean_branch
 from monitoring.fraud.policy import Costs
-from monitoring.fraud.stream import BLOCKED_ABOVE, INCIDENT_DAY, Lived, Stream
+from monitoring.fraud.stream import INCIDENT_DAY, Lived, Stream
 from monitoring.fraud.watch import Watched
 from training.fraud.examples import MATURE_DAYS
 from training.fraud.model import FraudModel
+from training.fraud.operation import OPERATION
 from training.fraud.review_queue import in_queue
 
 Floats = NDArray[np.float64]
@@ -172,7 +173,7 @@ def _as_lived(lived: Lived) -> Floats:
 
 def _lost(lived: Lived, scores: Floats, costs: Costs) -> float:
     """What a day cost: fraud that got through, less what reviews save, and good payments that were stopped."""
-    blocked = (scores >= BLOCKED_ABOVE) & ~lived.decided.explored
+    blocked = (scores >= OPERATION.blocked_above) & ~lived.decided.explored
     expected_loss = np.where(blocked, -1.0, scores * lived.amount)
     reviewed = in_queue(expected_loss, np.zeros(len(scores), np.int64))
     through = lived.fraud & ~blocked

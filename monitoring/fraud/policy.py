@@ -12,6 +12,7 @@ from typing import Literal
 
 from monitoring.fraud.diagnosis import LIMITS, SURPRISING, Cause, Diagnosis, Reader, payments_moved
 from monitoring.fraud.figures import Standing
+from training.fraud.operation import OPERATION
 from training.vocabulary import ActionName
 
 Owner = Literal["nobody", "model owner", "data platform", "serving", "fraud operations", "labels", "on call"]
@@ -95,10 +96,8 @@ def needed_but_unseen(diagnosis: Diagnosis) -> bool:
 class Costs:
     """What mistakes cost, in the currency of the amounts; an issuer's own figures belong here."""
 
-    blocked_good: float = 8.0
-    """A good payment that was stopped: a call, and some of those customers leave."""
-    recovered: float = 0.8
-    """Share of a fraud's amount that a review in time saves."""
+    blocked_good: float = OPERATION.blocked_good
+    recovered: float = OPERATION.recovered
     person: float = 300.0
     """One incident looked into by a person on call: half a day."""
     worth_a_person: float = 7.0

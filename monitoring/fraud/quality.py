@@ -16,11 +16,11 @@ from sklearn.metrics import average_precision_score
 from monitoring.fraud.figures import Figure, Figures, log_ratio, share
 from monitoring.fraud.ledger import Ledger
 from training.fraud.examples import Decided, weights_of
+from training.fraud.operation import OPERATION
 from training.fraud.review_queue import in_queue
 
 AGES = {"young": (3, 10), "middle": (5, 15), "mature": (14, 21)}
 """Days between a payment and now. Half of the chargebacks have come for the first, nearly all for the last."""
-EXPLORED_SHARE = 0.1
 TOP, LOW = 0.99, 0.97
 """Quantiles of the score: above the first are those that are acted on, below the second those that nobody looks at."""
 
@@ -49,7 +49,7 @@ def seen(ledger: Ledger, as_of: int, ages: tuple[int, int]) -> Seen:
         score=ledger.score[rows],
         amount=np.nan_to_num(ledger.columns["amount"][rows]),
         fraud=ledger.book.fraud_known(as_of, rows),
-        weight=weights_of(decided, reviewed, EXPLORED_SHARE),
+        weight=weights_of(decided, reviewed, OPERATION.explored_share),
         day=ledger.day_of_rows(rows),
         looked_at=ledger.book.looked_at(as_of, rows),
         reviewed=reviewed,

@@ -6,13 +6,12 @@ can be branched: the history of a seed is lived once, and each drill goes on fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableSequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -25,15 +24,14 @@ from ingest.card_world import CardSettings, CardWorld, Day
 from monitoring.fraud.harm import skewed, spoiled
 from monitoring.fraud.ledger import EPOCH
 from monitoring.fraud.typed import typed
-from training.fraud.examples import MATURE_DAYS, Decided, Examples, weights_of
-from training.fraud.label_book import LabelBook
+from training.fraud.examples import MATURE_DAYS, Decided, Examples, Payments, examples_of
 from training.fraud.model import FraudModel
+from training.fraud.operation import OPERATION
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-BLOCKED_ABOVE = 0.5
 WARM_UP_DAYS = 21
 PREVIOUS_FITTED, CHAMPION_FITTED = (WARM_UP_DAYS, 49), (WARM_UP_DAYS, 56)
 LIVE_FROM = CHAMPION_FITTED[1] + MATURE_DAYS
@@ -70,9 +68,10 @@ class Stream:
     live: str = "rule"
     releases: list[tuple[str, int, str]] = field(default_factory=list)
     training_labels: dict[str, tuple[Ints, Flags]] = field(default_factory=dict)
-    days: list[Lived] = field(default_factory=list)
-    labels: LabelSettings = field(default_factory=LabelSettings)
+    days: MutableSequence[Lived] = field(default_factory=list)
+    labels: LabelSettings = field(default_factory=lambda: LabelSettings(explored=OPERATION.explored_share))
     audit: AuditPlan = field(default_factory=AuditPlan)
+    audited_from: int = LIVE_FROM + 14
 
     def branch(self) -> Stream:
         """A copy that goes on by itself; days that were lived are shared, for nothing changes them."""
@@ -96,11 +95,11 @@ class Stream:
         online = skewed(offline, incident, rng) if acts and incident.skew else offline
         scores = self._scores(rows, online)
         raw_live = scores[self.live]
-        decided = Decided(*explored(raw_live, BLOCKED_ABOVE, self.labels, rng))
+        decided = Decided(*explored(raw_live, OPERATION.blocked_above, self.labels, rng))
         labels = self._labels(day, rows, raw_live, decided, rng, fault=incident.labels if acts else ALL_WELL)
         lived = Lived(
             number, delivered, rows, offline, online, scores, self.live, decided, labels, self._audits(number, rng),
-            *_truth_of(day, rows),
+            *truth_of(day, rows),
         )  # fmt: skip
         self.days.append(lived)
         return lived
@@ -111,20 +110,25 @@ class Stream:
         self.releases.append((name, len(self.days), replaces))
         self.training_labels[name] = (ids, fraud)
         self.live = name
-        # A version that was compared before its release has scored the days before it, too.
-        back = range(max(LIVE_FROM, len(self.days) - 63), len(self.days))
-        for number in back:
+        self.score_back(name)
+
+    def score_back(self, name: str) -> None:
+        """Let a version score the nine weeks before: one that was compared before its release has done so."""
+        for number in range(max(LIVE_FROM, len(self.days) - 63), len(self.days)):
             lived = self.days[number]
-            self.days[number] = lived._replace(scores={**lived.scores, name: model.score(lived.features_online)})
+            scores = {**lived.scores, name: self.models[name].score(lived.features_online)}
+            self.days[number] = lived._replace(scores=scores)
+
+    def past(self, number: int, days: int = RISK_DELAY_DAYS + WINDOW_DAYS) -> pa.Table | None:
+        """The payments of so many days before the midnight at which day `number` begins, as `card_windows.PAST`; None before any."""
+        midnight = self.midnight(number)
+        lived = self.days[max(number - days, 0) : number]
+        aged = [_aged(day.rows, number - day.number, self._known_fraud(day, midnight)) for day in lived]
+        return pa.concat_tables(aged) if aged else None
 
     def _features(self, number: int, rows: pa.Table) -> NDArray[np.float32]:
-        midnight = self.midnight(number)
-        past = [
-            _aged(lived.rows, number - lived.number, self._known_fraud(lived, midnight))
-            for lived in self.days[-(RISK_DELAY_DAYS + WINDOW_DAYS) :]
-        ]
         columns = {name: rows[name].to_numpy(zero_copy_only=False) for name in rows.column_names}
-        return describe(columns, window_columns(pa.concat_tables(past) if past else None, columns))
+        return describe(columns, window_columns(self.past(number), columns))
 
     def _known_fraud(self, lived: Lived, midnight: datetime) -> Flags:
         """Which of a day's transactions some label had called fraud by a moment."""
@@ -154,7 +158,7 @@ class Stream:
 
     def _audits(self, number: int, rng: np.random.Generator) -> pa.Table:
         """The audit that is drawn at the midnight at which a day begins, on some days of the week."""
-        if number < LIVE_FROM + 14 or number % 7 not in self.audit.weekdays:
+        if number < self.audited_from or number % 7 not in self.audit.weekdays:
             return AUDITS.empty_table()
         midnight = self.midnight(number)
         pool = self.days[number - AUDITED_DAYS : number]
@@ -179,19 +183,18 @@ class Stream:
     def examples(self, first: int, last: int, as_of: int) -> Examples:
         """What a model may learn on day `as_of` from the days first to last (not itself), festivals left out."""
         days = [d for d in self.days[first:last] if not self.world.festival_on(d.number)]
-        ids = np.concatenate([d.delivered["transaction_id"].to_numpy() for d in days])
-        every = pa.concat_tables([d.labels for d in days]).to_pandas()
-        audits = pa.concat_tables([d.audits for d in self.days[first:as_of]]).to_pandas()
-        gold = audits.drop(columns="reason").assign(source="audit")
-        book = LabelBook.of(ids, pd.concat([every, gold], ignore_index=True))
-        moment = as_of + (self.world.date_of(0) - EPOCH).days
-        decided = Decided(*(np.concatenate([d.decided[n] for d in days]) for n in range(2)))
-        return Examples(
-            ids,
+        payments = Payments(
+            np.concatenate([d.delivered["transaction_id"].to_numpy() for d in days]),
             np.concatenate([d.features_offline for d in days]),
-            book.fraud_known(moment),
-            weights_of(decided, book.reviewed(moment), self.labels.explored),
+            Decided(*(np.concatenate([d.decided[n] for d in days]) for n in range(2))),
             np.repeat([d.number for d in days], [len(d.fraud) for d in days]),
+        )
+        return examples_of(
+            payments,
+            pa.concat_tables([d.labels for d in days]).to_pandas(),
+            pa.concat_tables([d.audits for d in self.days[first:as_of]]).to_pandas(),
+            as_of + (self.world.date_of(0) - EPOCH).days,
+            explored_share=self.labels.explored,
         )
 
 
@@ -213,18 +216,19 @@ def go_on(stream: Stream, incident: Incident, days: int) -> Stream:
     """Branch off and live so many days with an incident from the first of them on."""
     branch, first = stream.branch(), len(stream.days)
     if incident.release:
-        _release(branch, incident)
+        rows = spoiled_examples(branch, incident)
+        model = rows.fitted(seed=branch.world.settings.seed)
+        branch.release("3", model, branch.live, rows.ids, rows.fraud)
     for _ in range(days):
         branch.live_day(incident, first)
     return branch
 
 
-def _release(stream: Stream, incident: Incident) -> None:
-    """Release a third version, fitted on three months of what is known, as the incident leaves it."""
-    now, seed = len(stream.days), stream.world.settings.seed
+def spoiled_examples(stream: Stream, incident: Incident) -> Examples:
+    """What a third version learns from: three months of what is known, as the incident leaves it."""
+    now = len(stream.days)
     rows = stream.examples(now - MATURE_DAYS - RELEASE_FITTED_DAYS, now - MATURE_DAYS, now)
-    rows = spoiled(rows, incident, np.random.default_rng([seed, now, 13]))
-    stream.release("3", rows.fitted(seed=seed), stream.live, rows.ids, rows.fraud)
+    return spoiled(rows, incident, np.random.default_rng([stream.world.settings.seed, now, 13]))
 
 
 def _aged(rows: pa.Table, age: int, known_fraud: Flags) -> pa.Table:
@@ -233,7 +237,7 @@ def _aged(rows: pa.Table, age: int, known_fraud: Flags) -> pa.Table:
     )
 
 
-def _truth_of(day: Day, rows: pa.Table) -> tuple[Flags, Floats]:
+def truth_of(day: Day, rows: pa.Table) -> tuple[Flags, Floats]:
     """Truth and true amount in the order of the delivered rows; what was delivered twice is what it was the first time."""
     ids = day.transactions["transaction_id"].to_numpy()
     at = np.searchsorted(ids, first_delivered(rows["transaction_id"].to_numpy(), ids))

@@ -21,10 +21,10 @@ def tables_of(stream: Stream, first: int, in_calendar: Iterable[Event] = ()) -> 
     days = stream.days[first:]
     return Tables(
         batches={stream.world.date_of(d.number): d.delivered for d in days},
-        scores=pd.concat([part for d in days for part in _scores(d)], ignore_index=True),
+        scores=pd.concat([part for d in days for part in scores_of(d)], ignore_index=True),
         labels=pa.concat_tables([d.labels for d in days]).to_pandas(),
-        features_offline=_features(days, "features_offline"),
-        features_online=_features(days, "features_online"),
+        features_offline=features_of(days, "features_offline"),
+        features_online=features_of(days, "features_online"),
         audits=pa.concat_tables([d.audits for d in days]).to_pandas(),
         releases=_releases(stream),
         training_labels=_learned(stream),
@@ -32,7 +32,7 @@ def tables_of(stream: Stream, first: int, in_calendar: Iterable[Event] = ()) -> 
     )
 
 
-def _scores(day: Lived) -> list[pd.DataFrame]:
+def scores_of(day: Lived) -> list[pd.DataFrame]:
     """One part for each version that scored a day."""
     nothing = np.zeros(len(day.fraud), bool)
     return [
@@ -50,7 +50,7 @@ def _scores(day: Lived) -> list[pd.DataFrame]:
     ]
 
 
-def _features(days: Sequence[Lived], which: str) -> pa.Table:
+def features_of(days: Sequence[Lived], which: str) -> pa.Table:
     ids = np.concatenate([d.delivered["transaction_id"].to_numpy() for d in days])
     values = np.concatenate([getattr(d, which) for d in days])
     return pa.table({"transaction_id": ids, **dict(zip(FEATURES, values.T, strict=True))})

@@ -11,9 +11,9 @@ from sklearn.metrics import average_precision_score
 
 from monitoring.fraud.figures import Figure, Figures, share
 from monitoring.fraud.ledger import Flags, Ledger, Release
-from monitoring.fraud.quality import EXPLORED_SHARE
 from training.fraud.examples import Decided, weights_of
 from training.fraud.label_book import CHARGEBACK, GOLD
+from training.fraud.operation import OPERATION
 
 NEW_DAYS = 28
 COMPARED_DAYS = 14
@@ -34,8 +34,13 @@ def version_figures(ledger: Ledger, as_of: int) -> Figures:
 
 
 def newest_release(ledger: Ledger, as_of: int) -> Release | None:
-    """The release of the last four weeks that replaced a model, if there is one."""
-    found = [r for r in ledger.releases if as_of - NEW_DAYS <= r.day < as_of and r.replaces in ledger.shadows]
+    """The release of the last four weeks that replaced a model and is live still: one that was taken back is no worry any more."""
+    live = set(ledger.version[ledger.rows(as_of - 1, as_of)])
+    found = [
+        r
+        for r in ledger.releases
+        if as_of - NEW_DAYS <= r.day < as_of and r.replaces in ledger.shadows and r.version in live
+    ]
     return found[-1] if found else None
 
 
@@ -82,7 +87,7 @@ def _fairly_known(ledger: Ledger, as_of: int, rows: slice) -> tuple[Flags, NDArr
     drawn = lags[ledger.columns["transaction_id"][rows].astype(np.int64) * 7919 % len(lags)]
     would_have_come = days + drawn < as_of
     fraud = np.where(decided.blocked, called & would_have_come, charged)
-    return fraud, weights_of(decided, book.reviewed(as_of, rows), EXPLORED_SHARE)
+    return fraud, weights_of(decided, book.reviewed(as_of, rows), OPERATION.explored_share)
 
 
 def _lags(ledger: Ledger, as_of: int) -> NDArray[np.float64]:

@@ -18,6 +18,11 @@ class CardDays:
         self.tables = self.home / "tables"
         self.parts = Parts(self.home / "days")
 
+    @property
+    def features(self) -> Path:
+        """The feature store of customers and terminals: a folder of its own, for a store's definitions are of one catalogue."""
+        return self.home / "features"
+
     def path(self, table: str, day: date) -> Path:
         """The rows of a table that belong to a day: payments with what was said of them, audits by the day they were drawn."""
         return self.tables / table / f"{day}.parquet"

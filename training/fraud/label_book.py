@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,15 @@ class LabelBook:
             said, contradicted = _said(len(ids), row[mine], fraud[mine], at[mine])
             sources[str(name)], contradictory = said, contradictory + contradicted
         return cls(sources, len(ids), int((~known).sum()), contradictory)
+
+    @classmethod
+    def with_gold(
+        cls, ids: Ints, labels: pd.DataFrame, audits: pd.DataFrame, untrusted: Collection[str] = ()
+    ) -> LabelBook:
+        """Take labels without those of untrusted sources, and audits (transaction_id, is_fraud, arrived_at) as the gold source."""
+        trusted = labels[~labels["source"].isin(list(untrusted))]
+        gold = audits[["transaction_id", "is_fraud", "arrived_at"]].assign(source=GOLD)
+        return cls.of(ids, pd.concat([trusted, gold], ignore_index=True))
 
     def said(self, source: str) -> Said:
         """What a source says; nothing about anything if it is not there."""

@@ -22,6 +22,10 @@ Flags = NDArray[np.bool_]
 THREADS = 2  # always: how many there are decides in which order floats are added, and so the last bits of the trees
 
 
+class OneClassError(ValueError):
+    """All payments at hand are fraud, or none is: nothing can be learned yet."""
+
+
 class Margins(Protocol):
     """Trees that give margins, as XGBoost's do."""
 
@@ -80,22 +84,27 @@ def fit_fraud_model(
 ) -> FraudModel:
     """Fit on the older days and calibrate on the newest; rows are transactions whose labels have matured.
 
-    Raises ValueError when there is fraud in none of either part: nothing can be learned from one class.
+    Raises OneClassError when either part is all fraud, or has none.
     """
     first_calibrated = np.quantile(days, 1 - params.calibrated_on)
     newest = days >= first_calibrated
     for part, chosen in (("fitting", ~newest), ("calibration", newest)):
-        if fraud[chosen].all() or not fraud[chosen].any():
-            raise ValueError(
-                f"The {chosen.sum()} transactions for {part} are of one class ({fraud[chosen].sum()} fraud): wait until more "
-                "labels have arrived, or take more days."
-            )
+        need_both_classes(part, fraud[chosen])
     rows = xgboost.QuantileDMatrix(
         features[~newest], label=fraud[~newest].astype(np.float32), weight=weights[~newest], nthread=THREADS
     )
     trees = xgboost.train({**_growth(params), "seed": seed}, rows, params.trees)
     model = FraudModel(trees)
     return model.recalibrated(features[newest], fraud[newest], weights[newest])
+
+
+def need_both_classes(part: str, fraud: Flags) -> None:
+    """Raises OneClassError when what is taken for some part of the fit is all fraud, or has none."""
+    if fraud.all() or not fraud.any():
+        raise OneClassError(
+            f"The {len(fraud)} transactions for {part} are of one class ({fraud.sum()} fraud): wait until more labels have "
+            "arrived, or take more days."
+        )
 
 
 def fit_calibration(margins: Floats, fraud: Flags, weights: Floats) -> Calibration:

@@ -334,3 +334,24 @@ def test_what_would_speak_against_a_cause_and_is_hidden_is_a_blind_spot(hidden: 
     assert diagnose(every, event=None).cause != cause
     assert found.cause == cause
     assert hidden in found.blind
+
+
+@pytest.mark.parametrize(
+    ("figure", "cause"),
+    [("repeated", "duplicated_batch"), ("new_category", "new_category"), ("nulls", "nulls"), ("clock", "time_zone")],
+)
+def test_what_a_feed_always_does_is_no_fault(figure: str, cause: Cause) -> None:
+    """One in ten, as ever, is nothing; one in five is a fault, and so is one in ten where nothing is known of the past."""
+    name = f"batch.{figure}"
+    assert diagnose({**USUAL, name: at(0.1, usual=0.1)}, None).cause == "none"
+    assert diagnose({**USUAL, name: at(0.2, usual=0.1)}, None).cause == cause
+    assert diagnose({**USUAL, name: at(0.1, usual=math.nan)}, None).cause == cause
+
+
+def test_the_sources_at_fault_are_told() -> None:
+    """Quarantine is by source: customers' labels where gold contradicts what looked safe, a queue by its name."""
+    flipped: Seen = {**USUAL, "gold.accused_wrong": off(9.0)}
+    biased: Seen = {**USUAL, "sources.clears.analyst_b": Standing(9.0, 0.0, 1.0, 9.0, 50, 1.0)}
+    assert diagnose(flipped, None).sources_in_doubt == ("chargeback",)
+    assert diagnose(biased, None).sources_in_doubt == ("analyst_b",)
+    assert diagnose(USUAL, None).sources_in_doubt == ()

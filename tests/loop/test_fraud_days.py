@@ -1,0 +1,177 @@
+"""The fraud model's days on the real platform: history through the gates, nights through the DAG, an incident to its end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from feature_repo.card_features import describe
+from feature_repo.card_online import windows_of
+from feature_repo.definitions import CARDS
+from feature_repo.feast_store import FeastStore
+from monitoring.fraud.act import go_back, task_for
+from monitoring.fraud.beginning import history_ends
+from monitoring.fraud.issuer import live_day, order_incident, stream_of
+from monitoring.fraud.online_windows import write_windows
+from monitoring.fraud.open_incident import write_open_incident
+from monitoring.fraud.watch_day import is_to_be_asked, settle_day, watch_day
+from tests.loop.conftest import run_mlops
+from training.fraud.artefact import FRAUD
+from training.fraud.card_days import CardDays
+from training.fraud.orders import orders_after
+from training.mlflow_registry import MlflowRegistry
+from training.promotion import Aliases
+from training.settings import build_settings
+from training.workspace import Workspace
+
+pytestmark = pytest.mark.slow
+
+FIRST = history_ends() + timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def first_night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """A new workspace after its history and one night of the DAG, and what the command said."""
+    out = tmp_path_factory.mktemp("fraud") / "workspace"
+    finished = run_mlops("fraud", "live", "--out", out, "--days", "1", "--json")
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    return out, json.loads(finished.stdout)
+
+
+@pytest.fixture
+def cards(first_night: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> Iterator[CardDays]:
+    """A copy of it, to be changed."""
+    home = tmp_path / "copy"
+    shutil.copytree(first_night[0], home)
+    # MLflow and Feast remember where they were: this process works where the copy lies.
+    for path in ("airflow",):
+        shutil.rmtree(home / path, ignore_errors=True)
+    yield CardDays(Workspace(build_settings(home)))
+
+
+def test_the_history_went_through_the_gates(first_night: tuple[Path, list[dict[str, Any]]]) -> None:
+    """The first model had to beat the amount alone, its successor the first; both on evidence that the record holds."""
+    ws = Workspace(build_settings(first_night[0]))
+    promoted = [d for d in ws.decisions.read(FRAUD.model) if d.kind == "promotion"]
+    rivals = [{e.name.rpartition(":")[2] for e in d.evidence if "_diff_vs:" in e.name} for d in promoted]
+    assert rivals == [{"amount_alone"}, {"champion"}]
+    assert {d.actor for d in promoted} == {"policy"}
+    assert MlflowRegistry(ws.settings, FRAUD).aliases() == Aliases(
+        champion=promoted[1].model_version, previous=promoted[0].model_version
+    )
+
+
+def test_a_clean_night_holds_and_is_diagnosed_alike_from_its_tables(
+    first_night: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    """Nothing is named, nothing frozen; and the command for strangers' tables, on the same folder, says the same."""
+    out, [night] = first_night
+    assert (night["as_of"], night["cause"], night["outcome"]) == (f"{FIRST:%Y-%m-%d}", "none", "hold")
+    assert not night["training_frozen"]
+    told = run_mlops("diagnose", out / "cards" / "tables", "--as-of", night["as_of"], "--json")
+    assert told.returncode == 0, told.stderr[-2000:]
+    assert json.loads(told.stdout)["cause"] == "none"
+
+
+def test_a_wrong_batch_is_quarantined_mended_and_over(
+    first_night: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    """From the first night on the feed's owner is told and training frozen; once it is mended nothing is named any more."""
+    home = tmp_path / "copy"
+    shutil.copytree(first_night[0], home)
+    finished = run_mlops("fraud", "live", "--out", home, "--days", "6", "--incident", "unit_change", "--json")
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    nights = json.loads(finished.stdout)
+    assert [night["outcome"] for night in nights[:2]] == ["quarantine_batch"] * 2
+    assert all(night["training_frozen"] for night in nights[:2])
+    assert (nights[-1]["cause"], nights[-1]["training_frozen"]) == ("none", False)
+    assert len({night["champion"] for night in nights}) == 1
+    decisions = Workspace(build_settings(home)).decisions.read(FRAUD.model)
+    assert orders_after(decisions, FIRST + timedelta(days=1)).training_frozen
+    [page] = (home / "cards" / "incidents").glob("*.html")
+    assert "Unit change: quarantine batch" in page.read_text() or "unit change" in page.read_text()
+
+
+def test_a_person_takes_a_bad_release_back(cards: CardDays) -> None:
+    """Before any chargeback a person is asked, once; their answer moves the alias, serves the version before, and ends it."""
+    before = _aliases(cards).champion
+    order_incident(cards, "bad_release", 1.0)
+    bad = _aliases(cards).champion
+    night = FIRST + timedelta(days=1)
+    watched = _night(cards, night)
+    assert (watched["cause"], watched["action"]) == ("bad_release", "ask_a_person")
+    assert "bad_release" in watched["question"]
+    assert is_to_be_asked(cards, night)
+    answer = {
+        "chosen_options": ["go back to the previous version"],
+        "responded_by_user": {"id": "1", "name": "ann"},
+    }
+    settled = settle_day(cards, night, answer)
+    assert (settled["outcome"], settled["actor"]) == ("roll_back", "person:ann")
+    assert not is_to_be_asked(cards, night)
+    assert task_for(cards, night) == "go_back"
+    for _ in range(2):  # as often as a task is tried again
+        assert go_back(cards, night)["champion"] == before
+    assert _aliases(cards).champion == before != bad
+    assert [d.actor for d in cards.ws.decisions.read(FRAUD.model) if d.kind == "rollback"] == ["person:ann"]
+    page = write_open_incident(cards, night)
+    assert page is not None and "Bad release" in page.read_text()
+    after = _night(cards, night + timedelta(days=1))
+    assert (cards.parts.require(night + timedelta(days=1), "live")["live"], after["cause"]) == (before, "none")
+
+
+def test_an_answer_stands_for_a_week(cards: CardDays) -> None:
+    """Who said to change nothing is not asked the same on the next night; the record says whose answer holds."""
+    order_incident(cards, "bad_release", 1.0)
+    nights = [FIRST + timedelta(days=n) for n in (1, 2)]
+    _night(cards, nights[0])
+    settle_day(cards, nights[0], {"chosen_options": ["change nothing, and keep training frozen"]})
+    assert _night(cards, nights[1])["action"] == "ask_a_person"
+    assert not is_to_be_asked(cards, nights[1])
+    assert settle_day(cards, nights[1], None)["outcome"] == "hold"
+    last = cards.ws.decisions.read(FRAUD.model)[-1]
+    assert "policy-default answered" in last.reason
+    assert orders_after([last], nights[1]).training_frozen
+
+
+def test_serving_reads_what_the_lake_computes(cards: CardDays) -> None:
+    """The windows that a night wrote online describe the next day's payments as the lake does: no skew of our own."""
+    write_windows(cards, FIRST)
+    live_day(cards, FIRST + timedelta(days=1))
+    lived = stream_of(cards).days[-1]
+    columns = {name: lived.rows[name].to_numpy(zero_copy_only=False) for name in lived.rows.column_names}
+    store = FeastStore(cards.features, cards.ws.settings.feast_online, CARDS)
+    customers, terminals = (
+        store.online_rows(key, [int(i) for i in columns[key]]) for key in ("customer_id", "terminal_id")
+    )
+    served = describe(columns, windows_of(customers, terminals, FIRST))
+    np.testing.assert_array_equal(served, lived.features_offline)
+
+
+def test_a_day_that_was_killed_half_way_is_lived_again_alike(cards: CardDays) -> None:
+    """A day counts once its transactions are there, which are written last; what stood before is written over, the same."""
+    day = stream_of(cards).world.date_of(len(stream_of(cards).days) - 1)
+    tables = ("features_online", "scores", "labels", "audits", "transactions")
+    before = {name: pq.read_table(cards.path(name, day)) for name in tables}
+    cards.path("transactions", day).unlink()
+    cards.path("labels", day).write_bytes(b"half a file")
+    shutil.rmtree(cards.parts.folder / f"{FIRST:%Y-%m-%d}")
+    live_day(cards, FIRST)
+    assert all(pq.read_table(cards.path(name, day)).equals(before[name]) for name in tables)
+
+
+def _night(cards: CardDays, at: datetime) -> dict[str, Any]:
+    live_day(cards, at)
+    return watch_day(cards, at)
+
+
+def _aliases(cards: CardDays) -> Aliases:
+    return MlflowRegistry(cards.ws.settings, FRAUD).aliases()
