@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -55,9 +56,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="A reference MLOps platform. Start with [bold]mlops doctor[/bold], then [bold]mlops demo[/bold].",
 )
+fraud_app = typer.Typer(no_args_is_help=True, help="Live days of the simulated card issuer, watched by the real DAG.")
 data_app = typer.Typer(no_args_is_help=True, help="Get published data.")
 bench_app = typer.Typer(no_args_is_help=True, help="Measure what the documentation claims.")
 drill_app = typer.Typer(no_args_is_help=True, help="Rehearse incidents with a known cause.")
+app.add_typer(fraud_app, name="fraud")
 app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
 app.add_typer(drill_app, name="drill")
@@ -343,11 +346,13 @@ def canary(
 
 @drill_app.command("list")
 def drill_list() -> None:
-    """What can be rehearsed: causes of the fraud model with the action each calls for, and harm to the service."""
+    """What can be rehearsed: both models' incidents with the action each calls for, and harm to the service."""
+    from monitoring.drill_told import rehearsals_table
     from monitoring.fraud.told import causes_table
     from serving.incidents import DRILLS
 
     console.print(causes_table())
+    console.print(rehearsals_table())
     table = Table("harm to the service", "what happens")
     for name, rehearse in DRILLS.items():
         table.add_row(name, rehearse.__doc__)
@@ -357,11 +362,18 @@ def drill_list() -> None:
 @drill_app.command("run")
 def drill_run(
     names: Annotated[list[str], typer.Argument(help="A cause, or harm to the service (several, or all).")],
+    model: Annotated[
+        Literal["fraud", "recommender"], typer.Option(help="Of a cause: whose. Both models know a bad_release.")
+    ] = "fraud",
     strength: Annotated[str, typer.Option(help="Of a cause: weak, mid, strong, or a number up to 1.")] = "mid",
-    seed: Annotated[int, typer.Option(min=0, help="Of a cause: which issuer, and which form of it.")] = 100,
-    days: Annotated[int, typer.Option(min=1, max=28, help="Of a cause: how many days to follow it.")] = 21,
-    keep: Annotated[Path | None, typer.Option(help="Of a cause: write its tables there, for `mlops diagnose`.")] = None,
-    page: Annotated[Path | None, typer.Option(help="Of a cause: write the incident as an HTML page there.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of a cause: which issuer or shop, and which form of it.")] = 100,
+    days: Annotated[int, typer.Option(min=1, max=28, help="Of a cause of fraud: how many days to follow it.")] = 21,
+    keep: Annotated[
+        Path | None, typer.Option(help="Of a cause of fraud: write its tables there, for `mlops diagnose`.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Of a cause of fraud: write the incident as an HTML page there.")
+    ] = None,
     directory: Annotated[
         Path, typer.Option("--dir", help="Of harm: a replayed workspace; a copy of it is harmed.")
     ] = Path("runs/demo"),
@@ -369,14 +381,23 @@ def drill_run(
 ) -> None:
     """Rehearse an incident. A cause: inject it into the simulated issuer and follow the platform day by day to its action.
 
+    With --model recommender, into the simulated shop, its features or its registry, and week by week.
     Harm to the service is done under 200 requests a second. Exit code 1 when a drill did not end as it should.
     """
+    from monitoring.fraud.battery import REHEARSED
+    from monitoring.rehearsals import REHEARSALS
     from serving.incidents import DRILLS
 
-    if set(names) <= {*DRILLS, "all"}:
+    if model == "fraud" and set(names) <= {*DRILLS, "all"}:
         rehearse_harm(list(DRILLS) if "all" in names else names, directory, as_json=as_json)
     if len(names) > 1:
         raise SettingsError(f"One cause at a time, not {', '.join(names)}; `mlops drill battery` runs many.")
+    if model == "recommender":
+        if keep or page:
+            raise SettingsError("--keep and --page are for causes of fraud; of the recommender's there is --json.")
+        rehearse_weeks(names[0], strength, seed, as_json=as_json)
+    if names[0] in REHEARSALS and names[0] not in REHEARSED:
+        raise SettingsError(f"{names[0]} is a drill of the recommender; add --model recommender.")
     rehearse_cause(names[0], strength, seed, days, keep, page, as_json=as_json)
 
 
@@ -442,6 +463,26 @@ def rehearse_cause(
         if keep:
             console.print(f"tables: {keep}   next: mlops diagnose {keep} --as-of {day_of(last.day)}")
     raise typer.Exit(0 if right else 1)
+
+
+def rehearse_weeks(name: str, strength: str, seed: int, *, as_json: bool) -> None:
+    from monitoring.drill_told import as_record, as_table
+    from monitoring.rehearsals import rehearsal
+    from monitoring.weekly_drill import drill
+
+    share = strength_of(strength)
+    rehearsal(name, share)
+    with (
+        tempfile.TemporaryDirectory(prefix="mlops-drill-") as place,
+        errors.status(f"opening the shop of seed {seed}") as status,
+    ):
+        drilled = drill(name, share, seed, Path(place), on_week=lambda monday: status.update(f"{monday:%Y-%m-%d}"))
+    if as_json:
+        print(json.dumps(as_record(drilled)))
+    else:
+        console.print(as_table(drilled))
+        console.print(f"{drilled.seen.cause}: {drilled.seen.reason}", highlight=False)
+    raise typer.Exit(0 if drilled.right else 1)
 
 
 def strength_of(text: str) -> float:
@@ -605,6 +646,46 @@ def show_drill(report: Any) -> None:
         console.print(f"  {note}: {value}", highlight=False)
 
 
+@fraud_app.command("live")
+def fraud_live(
+    out: Annotated[
+        Path, typer.Option(help="The workspace to write; repeating the command goes on with the next day.")
+    ] = Path("runs/fraud"),
+    days: Annotated[int, typer.Option(min=1, help="How many days to live and to watch.")] = 7,
+    incident: Annotated[
+        str | None, typer.Option(help="A cause that begins on the next day; `mlops drill list` has them.")
+    ] = None,
+    strength: Annotated[str, typer.Option(help="Of the incident: weak, mid, strong, or a number up to 1.")] = "strong",
+    seed: Annotated[int, typer.Option(min=0, help="Which issuer; of a new workspace.")] = 7,
+    payments: Annotated[int, typer.Option(help="A day, about; of a new workspace.")] = 4_200,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Live days of the simulated issuer with the DAG `watch_fraud`: what was named, what was done, and which version is live.
+
+    A new workspace first lives 40 weeks of history, which takes a minute or two: a rule, a first model that passes its gates,
+    its successor, and what is usual on clean days. An incident stays until its owner has mended what the watch told of, or for good.
+    """
+    stop_when_told()
+    from dags.replay_days import replay_days
+    from training.settings import build_settings
+
+    settings = build_settings(out, seed=seed, card_payments=payments)
+    ordered = (incident, strength_of(strength)) if incident else None
+    with errors.status("starting") as status:
+        records = replay_days(settings, days, incident=ordered, said=status.update)
+    if as_json:
+        print(json.dumps(records))
+        return
+    table = Table("midnight", "cause", "done", "by", "training", "live", "why")
+    for r in records:
+        frozen = "frozen" if r["training_frozen"] else ""
+        table.add_row(r["as_of"], r["cause"], r["outcome"], r["actor"], frozen, r["champion"] or "-", r["why"])
+    console.print(table)
+    for page in sorted((out / "cards" / "incidents").glob("*.html")):
+        console.print(f"incident: {page}", highlight=False)
+    console.print(f"next: mlops diagnose {out / 'cards' / 'tables'} --as-of {records[-1]['as_of']}", highlight=False)
+
+
 @app.command()
 def reproduce(version: str, directory: Dir, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Rebuild a version from its record and the lake, and compare it bit for bit; exit code 1 when it differs."""
@@ -741,6 +822,28 @@ def bench_serving(
 
     with errors.status("starting") as status:
         found = measure(open_workspace(directory).home, rounds=rounds, soak=soak, tell=status.update)
+    if as_json:
+        print(json.dumps(found))
+        return
+    for table in as_tables(found):
+        console.print(table)
+
+
+@bench_app.command("score")
+def bench_score(
+    directory: Annotated[Path, typer.Option("--dir", help="A replayed workspace; a copy of it is served.")] = Path(
+        "runs/demo"
+    ),
+    rounds: Annotated[int, typer.Option(min=1, help="How often each load has its turn.")] = 3,
+    beside: Annotated[float, typer.Option(min=1, help="Recommendations a second at the same time.")] = 100.0,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Scoring payments at 200 a second, alone and with the recommender at work in the same process."""
+    from serving.bench_score import as_tables
+    from serving.bench_score import bench_score as measure
+
+    with errors.status("starting") as status:
+        found = measure(open_workspace(directory).home, rounds=rounds, beside=beside, tell=status.update)
     if as_json:
         print(json.dumps(found))
         return

@@ -78,11 +78,10 @@ def watch_fraud() -> None:
         return settle_day(cards(), midnight(watched), context["ti"].xcom_pull(task_ids="ask"))
 
     @task(multiple_outputs=False)
-    def tell(settled: dict[str, Any]) -> str | None:
-        from monitoring.fraud.open_incident import write_open_incident
+    def tell(settled: dict[str, Any]) -> dict[str, str | None]:
+        from monitoring.fraud.nightly_pages import write_pages
 
-        page = write_open_incident(cards(), midnight(settled))
-        return str(page) if page else None
+        return write_pages(cards(), midnight(settled))
 
     @task.branch
     def act(settled: dict[str, Any]) -> str | None:

@@ -27,13 +27,18 @@ def open_source(
     reading: Reading = PLAIN,
     purchase_events: Collection[str] = (PURCHASE,),
 ) -> Source:
-    """Open `shop` (simulated, from `seed`), `online-retail` or `interactions` (both from the file or folder `data`)."""
+    """Open `shop` (simulated, from `seed`), `online-retail` or `interactions` (both from the file or folder `data`).
+
+    The shop needs no data; a file of incidents takes the place of its usual story.
+    """
     if name not in SOURCES:
         raise SettingsError(f"There is no source {name!r}; choose one of {', '.join(SOURCES)}.")
     if name == "shop":
         from ingest.shop import Shop  # late: a real log needs no simulator
+        from ingest.shop_incidents import DEFAULT_INCIDENTS, read_incidents
 
-        return Shop(seed, start, weeks=SHOP_WEEKS, rows_scale=scale)
+        incidents = DEFAULT_INCIDENTS if data is None else read_incidents(data)
+        return Shop(seed, start, weeks=SHOP_WEEKS, rows_scale=scale, incidents=incidents)
     if data is None:
         raise SourceError(f"The source {name} reads files: say where they are with --data.")
     if name == "online-retail":

@@ -5,9 +5,11 @@ An incident is an honest change of the world or of the feed. Nothing in the rows
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingest.errors import SettingsError
+from ingest.whole_files import write_json
 
 WorldKind = Literal["clearance_campaign", "catalogue_change", "bot_orders", "price_rise"]
 FeedKind = Literal["pence_feed", "schema_break", "future_timestamps", "duplicate_delivery", "added_column"]
@@ -72,6 +75,22 @@ DEFAULT_INCIDENTS: tuple[Incident, ...] = (
 
 Figures: a reduced loop without the platform (NDCG rules only, 100 trees, no late rows), seeds 3, 4, 5 and 7.
 """
+
+
+def write_incidents(path: Path, incidents: Sequence[Incident]) -> None:
+    """Keep what will go wrong in a file, from which `read_incidents` has it back."""
+    write_json(path, [asdict(incident) for incident in incidents])
+
+
+def read_incidents(path: Path) -> tuple[Incident, ...]:
+    """What goes wrong by such a file. Raises SettingsError when it is none, or names what cannot happen."""
+    try:
+        return tuple(Incident(**fields) for fields in json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingsError(
+            f"{path} is no list of the shop's incidents: {error}. Write for example "
+            '[{"kind": "catalogue_change", "first_week": 5, "weeks": 1, "strength": 0.5}].'
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,11 @@ from training.vocabulary import Action, ActionName, Evidence
 class WatchPolicy:
     """The thresholds of the weekly watch."""
 
+    # The store is a copy, so an honest mismatch is none; one row in a hundred may be read while it is being rewritten.
+    max_feature_mismatch: float = 0.01
+    # Rows are stamped with Mondays, so one refresh that did not happen is seven days. A day is for a store with a clock of its own.
+    max_feature_delay_days: float = 1.0
+
     # As for promotion: below 100 paired users a comparison of two versions says nothing.
     min_users: int = 100
     # A release is bad when even the kindest reading loses 0.003 (1 %): the loss that the promotion gate still allows.
@@ -62,6 +67,20 @@ class Rule:
     action: ActionName
     cause: str
     reason: str
+
+
+def features_skewed(read: EvidenceReader, policy: WatchPolicy) -> bool:
+    if not read.flag("online_filled"):  # nothing was ever served from it
+        return False
+    return read.number("feature_mismatch") > policy.max_feature_mismatch
+
+
+def features_stale(read: EvidenceReader, policy: WatchPolicy) -> bool:
+    if not read.flag("online_filled"):
+        return False
+    # A week that the contract held back makes features older, and is no fault of the store.
+    late_days = read.number("feature_age_days") - read.number("feature_due_days")
+    return late_days > policy.max_feature_delay_days
 
 
 def feed_broken(read: EvidenceReader, _policy: WatchPolicy) -> bool:
@@ -143,7 +162,21 @@ DEFAULT_ANSWER = "leave it to the gates"
 # These change what is live, or what may become live, without a person.
 AUTOMATIC: frozenset[ActionName] = frozenset({"roll_back", "retrain"})
 
+# What serving reads comes first: a model must neither learn from, nor be blamed for, what was made of features served wrong.
+# Not even a broken feed goes before it: that holds training by itself, and nobody else would hear of the store.
 RULES: tuple[Rule, ...] = (
+    Rule(
+        applies=features_skewed,
+        action="ask_a_person",
+        cause="skewed features",
+        reason="serving reads other features than the lake gives for the same moment; every version would be served wrong",
+    ),
+    Rule(
+        applies=features_stale,
+        action="ask_a_person",
+        cause="stale features",
+        reason="the online store was not refreshed when it was due; every version would be served old, and after three weeks nothing",
+    ),
     Rule(
         applies=feed_broken,
         action="hold",

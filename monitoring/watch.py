@@ -11,6 +11,7 @@ import pandas as pd
 
 from ingest.whole_files import write_whole
 from monitoring.history import trailing
+from monitoring.online_features import online_evidence
 from monitoring.policy import ANSWERS, WatchPolicy, choose_action
 from training.comparison import compared_versions, judge_on_last_week, summarise
 from training.judging import CHAMPION, PREVIOUS
@@ -113,6 +114,7 @@ def _gather(ws: Workspace, as_of: datetime) -> tuple[dict[str, Evidence], dict[s
         "contract_state": Evidence("contract_state", snapshot.contract_state, source),
         "feed_restored": Evidence("feed_restored", held_before and accepted and not holes, source),
         "data_verified": Evidence("data_verified", accepted and not holes, source),
+        **online_evidence(ws, as_of),
         **_release_evidence(ws, registry, as_of),
     }
     realised = realised_quality(ws, as_of)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from monitoring.fraud.answers import ANSWERS
 from monitoring.fraud.figures import Figure, Figures
@@ -44,13 +44,20 @@ def watch_day(cards: CardDays, as_of: datetime) -> dict[str, Any]:
     return cards.parts.once(as_of, "watch", work)
 
 
-def watched_again(
-    cards: CardDays, first: datetime, last: datetime
-) -> tuple[list[Watched], tuple[str, ...], tuple[str, ...]]:
-    """What was seen from a day to another, from the same tables; and which tables are missing, and what was odd about them."""
+class Again(NamedTuple):
+    """Days that were watched, seen again from the tables, and what was missing or odd about these."""
+
+    days: list[Watched]
+    ledger: Ledger
+    missing: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def watched_again(cards: CardDays, first: datetime, last: datetime) -> Again:
+    """What was seen on the days from first to last; the same as then, for nothing is read that arrived later."""
     ledger, missing, remarks = _ledger(cards, first)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    return [watch(ledger, _number(day), _past(cards, day)) for day in days], missing, remarks
+    return Again([watch(ledger, _number(day), _past(cards, day)) for day in days], ledger, missing, remarks)
 
 
 def keep(cards: CardDays, as_of: datetime, figures: Figures) -> None:

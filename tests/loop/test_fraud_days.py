@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from feature_repo.feast_store import FeastStore
 from monitoring.fraud.act import go_back, task_for
 from monitoring.fraud.beginning import history_ends
 from monitoring.fraud.issuer import live_day, order_incident, stream_of
+from monitoring.fraud.nightly_pages import write_pages
 from monitoring.fraud.online_windows import write_windows
-from monitoring.fraud.open_incident import write_open_incident
 from monitoring.fraud.watch_day import is_to_be_asked, settle_day, watch_day
 from tests.loop.conftest import run_mlops
 from training.fraud.artefact import FRAUD
@@ -47,14 +46,11 @@ def first_night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[di
 
 
 @pytest.fixture
-def cards(first_night: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> Iterator[CardDays]:
+def cards(first_night: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> CardDays:
     """A copy of it, to be changed."""
     home = tmp_path / "copy"
     shutil.copytree(first_night[0], home)
-    # MLflow and Feast remember where they were: this process works where the copy lies.
-    for path in ("airflow",):
-        shutil.rmtree(home / path, ignore_errors=True)
-    yield CardDays(Workspace(build_settings(home)))
+    return CardDays(Workspace(build_settings(home)))
 
 
 def test_the_history_went_through_the_gates(first_night: tuple[Path, list[dict[str, Any]]]) -> None:
@@ -122,8 +118,9 @@ def test_a_person_takes_a_bad_release_back(cards: CardDays) -> None:
         assert go_back(cards, night)["champion"] == before
     assert _aliases(cards).champion == before != bad
     assert [d.actor for d in cards.ws.decisions.read(FRAUD.model) if d.kind == "rollback"] == ["person:ann"]
-    page = write_open_incident(cards, night)
-    assert page is not None and "Bad release" in page.read_text()
+    pages = write_pages(cards, night)
+    assert all((cards.ws.home / str(page)).exists() for page in pages.values())
+    assert "Bad release" in (cards.ws.home / str(pages["incident"])).read_text()
     after = _night(cards, night + timedelta(days=1))
     assert (cards.parts.require(night + timedelta(days=1), "live")["live"], after["cause"]) == (before, "none")
 

@@ -183,6 +183,10 @@ def _watch_evidence(
     platform: _Platform, realised: Record | None, drift: Record | None, incident: str | None, users: int
 ) -> dict[str, Evidence]:
     known = {
+        "online_filled": True,
+        "feature_mismatch": 0.0,
+        "feature_age_days": 7.0,
+        "feature_due_days": 7.0,
         "contract_state": "held" if incident == "held" else "accepted",
         "feed_restored": incident == "restored",
         "data_verified": incident != "held",

@@ -16,6 +16,10 @@ POLICY = WatchPolicy()
 USUAL = {
     item.name: item
     for item in (
+        Evidence("online_filled", True, "test"),
+        Evidence("feature_mismatch", 0.0, "test", n=100),
+        Evidence("feature_age_days", 7.0, "test", n=100),
+        Evidence("feature_due_days", 7.0, "test"),
         Evidence("contract_state", "accepted", "test"),
         Evidence("feed_restored", False, "test"),
         Evidence("data_verified", True, "test"),
@@ -30,6 +34,9 @@ USUAL = {
     )
 }
 
+SKEWED = {"feature_mismatch": 0.02}
+STALE = {"feature_age_days": 14.0}
+NEVER_FILLED = {"online_filled": False}
 HELD = {"contract_state": "held"}
 RESTORED = {"feed_restored": True}
 DRIFT = {"drifted_share": 0.33}
@@ -42,6 +49,19 @@ DOUBTFUL = {"data_verified": False}
 #   seen this week                           action          cause
 POLICY_TABLE = [
     ({}, "hold", "nothing to do"),
+    (SKEWED, "ask_a_person", "skewed features"),
+    ({"feature_mismatch": 0.01}, "hold", "nothing to do"),
+    ({**SKEWED, **HELD}, "ask_a_person", "skewed features"),
+    ({**SKEWED, **RESTORED}, "ask_a_person", "skewed features"),
+    ({**SKEWED, **BAD_RELEASE, **LOST, **DRIFT, **OLD}, "ask_a_person", "skewed features"),
+    ({**SKEWED, **STALE}, "ask_a_person", "skewed features"),
+    (STALE, "ask_a_person", "stale features"),
+    ({"feature_age_days": 8.0}, "hold", "nothing to do"),
+    ({"feature_age_days": 8.1}, "ask_a_person", "stale features"),
+    ({**STALE, "feature_due_days": 14.0}, "hold", "nothing to do"),  # a week was held back: no newer rows could be had
+    ({**STALE, **RESTORED, **BAD_RELEASE, **OLD}, "ask_a_person", "stale features"),
+    ({**STALE, **DRIFT, **DIPPED}, "ask_a_person", "stale features"),
+    ({**SKEWED, **STALE, **NEVER_FILLED}, "hold", "nothing to do"),
     (HELD, "hold", "broken feed"),
     ({**HELD, **BAD_RELEASE, **LOST, **DRIFT, **OLD}, "hold", "broken feed"),
     (RESTORED, "retrain", "feed restored"),
@@ -94,6 +114,13 @@ def test_every_rule_has_a_row() -> None:
 
 #   not seen                   otherwise               action          cause
 BLIND_TABLE = [
+    ("online_filled", BAD_RELEASE, "ask_a_person", "bad release, with a blind spot"),
+    ("feature_mismatch", {}, "hold", "not enough evidence"),
+    ("feature_mismatch", BAD_RELEASE, "ask_a_person", "bad release, with a blind spot"),
+    ("feature_mismatch", RESTORED, "ask_a_person", "feed restored, with a blind spot"),
+    ("feature_mismatch", STALE, "ask_a_person", "stale features"),
+    ("feature_age_days", OLD, "ask_a_person", "old champion, with a blind spot"),
+    ("feature_due_days", {**DRIFT, **DIPPED}, "ask_a_person", "harmful drift, with a blind spot"),
     ("contract_state", {}, "hold", "not enough evidence"),
     ("contract_state", BAD_RELEASE, "ask_a_person", "bad release, with a blind spot"),
     ("feed_restored", OLD, "ask_a_person", "old champion, with a blind spot"),

@@ -28,8 +28,9 @@ def orders_after(decisions: Iterable[Decision], as_of: datetime) -> Orders:
     """What the decisions up to a moment order; those about another model, and those about one version, order nothing.
 
     An order is a decision of kind `watch` or `human_approval` about `fraud`, with the evidence `training_frozen`, `quarantined`
-    (sources) and `quarantined_days` (in ISO), each with spaces between. The newest says whether training is frozen; one that does not say freezes it,
-    for what the watch could not tell is no permission. A source stays in quarantine for QUARANTINED_DAYS after it was last named.
+    (sources) and `quarantined_days` (in ISO), each with spaces between. The newest says whether training is frozen; one that does
+    not say freezes it, for what the watch could not tell is no permission. A source or a day stays in quarantine for
+    QUARANTINED_DAYS after it was last named.
     """
     orders = sorted((d for d in decisions if _is_order(d) and _at(d) <= as_of), key=_at)
     fresh = [order for order in orders if _at(order) > as_of - timedelta(days=QUARANTINED_DAYS)]
