@@ -33,7 +33,8 @@ def _patience() -> timedelta:
 def watch_fraud() -> None:
     """Every night: the day's tables, the windows for the next, evidence and diagnosis; a person where the policy asks for one.
 
-    What follows is the answer to the cause. A model is fitted only on data and labels that nobody doubts, and its gates decide.
+    What follows is the answer to the cause. A model is fitted only on data and labels that nobody doubts; it scores in the shadow for
+    four weeks, until what came meanwhile has its labels, and its gates decide.
     """
 
     @task(multiple_outputs=False)
@@ -84,10 +85,10 @@ def watch_fraud() -> None:
         return write_pages(cards(), midnight(settled))
 
     @task.branch
-    def act(settled: dict[str, Any]) -> str | None:
-        from monitoring.fraud.act import task_for
+    def act(settled: dict[str, Any]) -> list[str]:
+        from monitoring.fraud.act import tasks_for
 
-        return task_for(cards(), midnight(settled))
+        return tasks_for(cards(), midnight(settled))
 
     @task(multiple_outputs=False)
     def go_back(settled: dict[str, Any]) -> dict[str, Any]:
@@ -97,9 +98,9 @@ def watch_fraud() -> None:
 
     @task(multiple_outputs=False)
     def fit(settled: dict[str, Any]) -> dict[str, Any]:
-        from training.fraud.daily import fit_candidate
+        from training.fraud.daily import fit_in_shadow
 
-        return fit_candidate(cards(), midnight(settled))
+        return fit_in_shadow(cards(), midnight(settled))
 
     @task(multiple_outputs=False)
     def calibrate(settled: dict[str, Any]) -> dict[str, Any]:
@@ -108,10 +109,10 @@ def watch_fraud() -> None:
         return recalibrate(cards(), midnight(settled))
 
     @task(trigger_rule="none_failed_min_one_success", multiple_outputs=False)
-    def judge(fitted: dict[str, Any] | None, calibrated: dict[str, Any] | None) -> dict[str, Any]:
+    def judge(**context: Any) -> dict[str, Any]:
         from training.fraud.daily import judge_candidate
 
-        return judge_candidate(cards(), midnight(fitted or calibrated or {}))
+        return judge_candidate(cards(), midnight(context["ti"].xcom_pull(task_ids="settle")))
 
     @task(multiple_outputs=False)
     def promote(judged: dict[str, Any]) -> dict[str, Any]:
@@ -144,9 +145,10 @@ def watch_fraud() -> None:
     route(watched) >> [ask, settled]
     ask >> settled
     tell(settled)
-    fitted, calibrated = fit(settled), calibrate(settled)
-    act(settled) >> [go_back(settled), fitted, calibrated]
-    promoted = promote(judge(fitted, calibrated))
+    calibrated, judged = calibrate(settled), judge()
+    act(settled) >> [go_back(settled), fit(settled), calibrated, judged]
+    calibrated >> judged
+    promoted = promote(judged)
     unsure(promoted) >> ask_about_candidate >> settle_candidate(promoted)
 
 

@@ -22,23 +22,25 @@ class Aliases:
 def aliases_after(decisions: Iterable[Decision], model: str = MODEL) -> Aliases:
     """Where a model's aliases belong once these decisions are carried out; those about other models do not count.
 
-    A promotion puts a version on top, a rollback takes off what lies above its target. A canary is the challenger until a
-    promotion or a rollback ends it. What was rolled back, on canary or live, is never `previous` again, so a second
-    rollback goes further back instead of returning to the bad release. Because the record comes first and the aliases
-    follow from it, a process that dies between the two is repaired by carrying out again.
+    A promotion puts a version on top, a rollback takes off what lies above its target. A canary, or a version in the shadow, is
+    the challenger until a promotion, a rollback or its own refusal ends it. What was rolled back, on canary or live, is never
+    `previous` again, so a second rollback goes further back instead of returning to the bad release. Because the record comes
+    first and the aliases follow from it, a process that dies between the two is repaired by carrying out again.
     """
     live: list[str] = []
     challenger: str | None = None
     for decision in decisions:
         if decision.model != model or not decision.model_version:
             continue
-        if decision.kind not in ("canary", "promotion", "rollback"):
+        if decision.kind == "refusal" and decision.model_version == challenger:
+            challenger = None
+        if decision.kind not in ("canary", "shadow", "promotion", "rollback"):
             continue
         if decision.kind == "promotion":
             live = [v for v in live if v != decision.model_version] + [decision.model_version]
         if decision.kind == "rollback":
             live = _down_to(live, decision.model_version, ended=challenger)
-        challenger = decision.model_version if decision.kind == "canary" else None
+        challenger = decision.model_version if decision.kind in ("canary", "shadow") else None
     champion = live[-1] if live else None
     return Aliases(
         champion=champion,

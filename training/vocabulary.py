@@ -20,7 +20,16 @@ ActionName = Literal[
     "freeze_retraining", "ask_a_person",
 ]  # fmt: skip
 DecisionKind = Literal[
-    "promotion", "refusal", "canary", "rollback", "hold", "watch", "human_approval", "retrain_request", "training_held"
+    "promotion",
+    "refusal",
+    "canary",
+    "shadow",
+    "rollback",
+    "hold",
+    "watch",
+    "human_approval",
+    "retrain_request",
+    "training_held",
 ]
 
 

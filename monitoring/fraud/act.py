@@ -8,11 +8,12 @@ from typing import Any
 from training.carry_out import carry_out_or_owe
 from training.fraud.artefact import FRAUD
 from training.fraud.card_days import CardDays
+from training.fraud.daily import fitted_on
 from training.promotion import aliases_after
 from training.rollback import roll_back
 
 REFIT_DAYS = 7
-"""A candidate is fitted once a week at most: the next would learn from the same labels."""
+"""A candidate is fitted once a week at most: the next would learn from nearly the same labels."""
 
 #: What each action needs done: the task of the DAG by its name. The others are orders to owners and to training.
 TASKS = {"roll_back": "go_back", "retrain_in_shadow": "fit", "recalibrate": "calibrate"}
@@ -21,15 +22,22 @@ TASKS = {"roll_back": "go_back", "retrain_in_shadow": "fit", "recalibrate": "cal
 VERSION_AT_FAULT = ("bad_release", "poisoned_labels", "two_at_once")
 
 
-def task_for(cards: CardDays, as_of: datetime) -> str | None:
-    """The task that a day's decision calls for; None where nothing is left to do."""
+def tasks_for(cards: CardDays, as_of: datetime) -> list[str]:
+    """The tasks that a day calls for: its decision's, and the judging of a candidate whose time in the shadow is over.
+
+    A day judges one candidate, so a recalibration waits for the next.
+    """
     settled = cards.parts.require(as_of, "settle")
-    task = TASKS.get(settled["outcome"])
-    if task == "go_back":
-        return task if settled["cause"] in VERSION_AT_FAULT else None
-    if task is not None and _fitted_lately(cards, as_of):
-        return None
-    return task
+    due = ["judge"] if fitted_on(cards, as_of) != as_of else []
+    match TASKS.get(settled["outcome"]):
+        case "go_back" if settled["cause"] in VERSION_AT_FAULT:
+            return [*due, "go_back"]
+        case "fit" if not _fitted_lately(cards, as_of):
+            return [*due, "fit"]
+        case "calibrate" if not due and not _fitted_lately(cards, as_of):
+            return ["calibrate"]
+        case _:
+            return due
 
 
 def go_back(cards: CardDays, as_of: datetime) -> dict[str, Any]:

@@ -134,11 +134,22 @@ def stream_of(cards: CardDays) -> Stream:
         for new, at, before in _promotions(decisions)
     ]
     live = aliases_after(decisions, FRAUD.model)
-    versions = {live.champion, live.previous, *(before for name, _, before in releases if name == live.champion)}
+    versions = {
+        live.champion,
+        live.previous,
+        live.challenger,
+        *(before for name, _, before in releases if name == live.champion),
+    }
     registry = MlflowRegistry(settings, FRAUD)
     models = {version: registry.load(version) for version in versions if version and version != "rule"}
     return Stream(
-        world, models, live.champion or "rule", releases, days=KeptDays(cards, world), audited_from=AUDITED_FROM
+        world,
+        models,
+        live.champion or "rule",
+        releases,
+        days=KeptDays(cards, world),
+        audited_from=AUDITED_FROM,
+        challenger=live.challenger,
     )
 
 

@@ -72,6 +72,8 @@ class Stream:
     labels: LabelSettings = field(default_factory=lambda: LabelSettings(explored=OPERATION.explored_share))
     audit: AuditPlan = field(default_factory=AuditPlan)
     audited_from: int = LIVE_FROM + 14
+    challenger: str | None = None
+    """A version that scores beside what is live, and decides nothing."""
 
     def branch(self) -> Stream:
         """A copy that goes on by itself; days that were lived are shared, for nothing changes them."""
@@ -141,8 +143,8 @@ class Stream:
         if self.live == "rule":  # before there is a model: large amounts, far from home
             amount, far = (rows[name].to_numpy(zero_copy_only=False) for name in ("amount", "distance_km"))
             return {"rule": np.nan_to_num(amount * (1 + far / 50)) / 1e5}
-        kept = {self.live, *(replaced for name, _, replaced in self.releases if name == self.live)}
-        return {name: self.models[name].score(online) for name in kept if name in self.models}
+        kept = {self.live, self.challenger, *(replaced for name, _, replaced in self.releases if name == self.live)}
+        return {name: self.models[name].score(online) for name in sorted(filter(None, kept)) if name in self.models}
 
     def _labels(
         self, day: Day, rows: pa.Table, scores: Floats, decided: Decided, rng: np.random.Generator, *, fault: LabelFault

@@ -17,6 +17,7 @@ from training.fraud.operation import OPERATION
 
 NEW_DAYS = 28
 COMPARED_DAYS = 14
+FEWEST_COMPARED = 500
 SKEW_DAYS = 3
 TOLERANCE = 1e-4
 RESAMPLES = 20
@@ -26,7 +27,7 @@ FEWEST_LOOKED_AT = 0.1
 
 def version_figures(ledger: Ledger, as_of: int) -> Figures:
     """Skew of the features that were served, and the newest release beside what it replaced."""
-    found = dict(_skew(ledger, as_of))
+    found = {**_skew(ledger, as_of), **_challenger(ledger, as_of)}
     release = newest_release(ledger, as_of)
     if release is not None:
         found |= {**_beside_previous(ledger, as_of, release), **_learned_from(ledger, as_of, release)}
@@ -56,11 +57,32 @@ def _skew(ledger: Ledger, as_of: int) -> Figures:
     return {"skew.mismatch": share(float((~same.all(axis=1) & there).sum()), float(there.sum()))}
 
 
+def _challenger(ledger: Ledger, as_of: int) -> Figures:
+    """What scores in the shadow beside what is live, on the same payments; evidence for people, for the gates decide about it."""
+    rows = ledger.rows(as_of - COMPARED_DAYS, as_of)
+    live = ledger.score[rows]
+    replaced = {release.replaces for release in ledger.releases}
+    newest = ledger.rows(as_of - 1, as_of)
+    shadows = [
+        name
+        for name, scores in ledger.shadows.items()
+        if name not in replaced and name not in ledger.version[newest] and np.isfinite(scores[newest]).any()
+    ]
+    if not shadows:
+        return {}
+    shadow = ledger.shadows[shadows[-1]][rows]
+    both = np.isfinite(live) & np.isfinite(shadow)
+    if both.sum() < FEWEST_COMPARED:
+        return {}
+    fraud, weight = _fairly_known(ledger, as_of, rows)
+    return {"challenger.gain": _gain(shadow[both], live[both], fraud[both], weight[both], seed=as_of)}
+
+
 def _beside_previous(ledger: Ledger, as_of: int, release: Release) -> Figures:
     rows = ledger.rows(max(release.day, as_of - COMPARED_DAYS), as_of)
     live, before = ledger.shadows[release.version][rows], ledger.shadows[str(release.replaces)][rows]
     both = np.isfinite(live) & np.isfinite(before)
-    if both.sum() < 500:
+    if both.sum() < FEWEST_COMPARED:
         return {"release.days": Figure(float(as_of - release.day))}
     fraud, weight = _fairly_known(ledger, as_of, rows)
     return {

@@ -136,3 +136,12 @@ def test_each_model_has_its_own_history() -> None:
     log = [*promoted("1", "2"), fraud]
     assert aliases_after(log) == Aliases(champion="2", previous="1")
     assert aliases_after(log, "fraud") == Aliases(champion="7")
+
+
+def test_a_version_in_the_shadow_is_the_challenger_until_it_is_decided_about() -> None:
+    """Its own refusal ends it; another candidate's does not, nor that of a canary."""
+    log = [*promoted("1"), decided("shadow", "2")]
+    assert aliases_after(log) == Aliases(champion="1", challenger="2")
+    assert aliases_after([*log, decided("refusal", "3")]).challenger == "2"
+    assert aliases_after([*log, decided("refusal", "2")]) == Aliases(champion="1")
+    assert aliases_after([*log, decided("promotion", "2")]) == Aliases(champion="2", previous="1")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from training.fraud.artefact import FRAUD
 from training.fraud.card_days import CardDays
@@ -14,17 +16,11 @@ from training.vocabulary import Decision, Verdict
 
 def candidate_decision(cards: CardDays, as_of: datetime) -> Decision:
     """Promotion, refusal with the gates that refused, `hold` where a person decides, or training held with the reason."""
-    fit, judged = (cards.parts.require(as_of, step) for step in ("fit", "judge"))
+    judged = cards.parts.require(as_of, "judge")
+    fit = cards.parts.require(datetime.fromisoformat(judged["fitted"]), "fit")
     candidate = fit["candidate"]
     if candidate is None:
-        return Decision(
-            at=as_of.isoformat(),
-            actor="policy",
-            kind="training_held",
-            subject=FRAUD.model,
-            action="hold",
-            reason=fit["held"],
-        )
+        return _held(as_of, fit["held"])
     decision = decide(
         Verdict.from_dict(judged["verdict"]).gates,
         at=as_of.isoformat(),
@@ -34,6 +30,31 @@ def candidate_decision(cards: CardDays, as_of: datetime) -> Decision:
         run_id=candidate["run_id"],
     )
     return decision if decision.kind == "refusal" else unless_replaced(cards, decision)
+
+
+def shadow_decision(as_of: datetime, fit: Mapping[str, Any], champion: str | None) -> Decision:
+    """That a candidate scores in the shadow from now on, or that training was held, with the reason."""
+    candidate = fit["candidate"]
+    if candidate is None:
+        return _held(as_of, fit["held"])
+    return Decision(
+        at=as_of.isoformat(),
+        actor="policy",
+        kind="shadow",
+        subject=f"{FRAUD.model} version {candidate['version']}",
+        action="shadow",
+        reason=f"learned from payments up to {fit['learned_days'][-1]}; judged on those from {fit['judged_days'][0]} on",
+        model_version=candidate["version"],
+        previous_version=champion,
+        snapshot_id=candidate["snapshot_id"],
+        run_id=candidate["run_id"],
+    )
+
+
+def _held(as_of: datetime, why: str) -> Decision:
+    return Decision(
+        at=as_of.isoformat(), actor="policy", kind="training_held", subject=FRAUD.model, action="hold", reason=why
+    )
 
 
 def unless_replaced(cards: CardDays, decision: Decision) -> Decision:

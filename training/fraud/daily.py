@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -18,11 +18,11 @@ import numpy as np
 from training.carry_out import carry_out
 from training.fraud.artefact import FRAUD
 from training.fraud.candidate import Lesson, Recipe, fitting, learnable, learned_by, recalibrating, register_candidate
-from training.fraud.candidate_decision import candidate_decision, unless_replaced
+from training.fraud.candidate_decision import candidate_decision, shadow_decision, unless_replaced
 from training.fraud.candidate_evidence import Contest, candidate_evidence
 from training.fraud.candidate_question import answered, question
 from training.fraud.card_days import CardDays
-from training.fraud.day_split import DaySplit, split_to_calibrate, split_to_fit
+from training.fraud.day_split import SHADOW_DAYS, DaySplit, split_to_calibrate, split_to_fit, split_to_shadow
 from training.fraud.day_tables import festive_days, whole_days
 from training.fraud.gates import FraudGatePolicy, judge
 from training.fraud.model import OneClassError
@@ -38,10 +38,10 @@ FEWEST_CALIBRATED_DAYS = 7
 
 
 def fit_candidate(cards: CardDays, as_of: datetime) -> dict[str, Any]:
-    """Fit a model and register it, unless training is frozen or there is too little to learn from.
+    """Fit a model and register it, unless training is frozen or there is too little to learn from; it can be judged at once.
 
     The part: `candidate` (version, run_id, fingerprint, snapshot_id) or None with the reason in `held`; `learned_days` and
-    `judged_days`, in ISO; `untrusted`, the sources whose labels were left out.
+    `judged_days`, in ISO; `untrusted`, the sources whose labels were left out; `in_shadow`, whether it is judged later.
     """
 
     def work() -> dict[str, Any]:
@@ -49,6 +49,30 @@ def fit_candidate(cards: CardDays, as_of: datetime) -> dict[str, Any]:
         return _candidate(cards, as_of, split_to_fit(as_of), recipe, fewest=FEWEST_LEARNED_DAYS)
 
     return cards.parts.once(as_of, "fit", work)
+
+
+def fit_in_shadow(cards: CardDays, as_of: datetime) -> dict[str, Any]:
+    """Fit on the newest labels that have matured, because something has changed, and let the candidate score in the shadow.
+
+    It is the challenger until it is judged, SHADOW_DAYS later, on payments that neither it nor the champion has learned from.
+    Leaves the part of `fit_candidate`.
+    """
+
+    def work() -> dict[str, Any]:
+        recipe = partial(fitting, cards.ws.settings.seed)
+        part = _candidate(cards, as_of, split_to_shadow(as_of), recipe, fewest=FEWEST_LEARNED_DAYS)
+        cards.ws.decisions.record(shadow_decision(as_of, part, _champion(cards)))
+        carry_out(cards.ws)
+        return {**part, "in_shadow": True}
+
+    return cards.parts.once(as_of, "fit", work)
+
+
+def fitted_on(cards: CardDays, as_of: datetime) -> datetime:
+    """When the candidate was fitted that is judged on a day: the one whose time in the shadow is over, else today's."""
+    before = as_of - timedelta(days=SHADOW_DAYS)
+    fit = cards.parts.read(before, "fit")
+    return before if fit and fit["in_shadow"] and fit["candidate"] else as_of
 
 
 def recalibrate(cards: CardDays, as_of: datetime) -> dict[str, Any]:
@@ -71,15 +95,16 @@ def recalibrate(cards: CardDays, as_of: datetime) -> dict[str, Any]:
 
 
 def judge_candidate(cards: CardDays, as_of: datetime) -> dict[str, Any]:
-    """Gather the evidence about the day's candidate, log it with its run, and hold it against the gates.
+    """Gather the evidence about the candidate whose day it is (`fitted_on`), log it with its run, and hold it against the gates.
 
-    The part: `champion` (what it was judged against, None for the amount alone), `evidence` by name, and `verdict`, None
-    without a candidate. Raises ReplayError when `fit_candidate` or `recalibrate` has not run.
+    The part: `fitted` (its day, in ISO), `champion` (what it was judged against, None for the amount alone), `evidence` by name,
+    and `verdict`, None without a candidate. Raises ReplayError when `fit_candidate` or `recalibrate` has not run.
     """
 
     def work() -> dict[str, Any]:
-        fit, champion = cards.parts.require(as_of, "fit"), _champion(cards)
-        reference = {"as_of": f"{as_of:%Y-%m-%d}", "champion": champion}
+        fitted, champion = fitted_on(cards, as_of), _champion(cards)
+        fit = cards.parts.require(fitted, "fit")
+        reference = {"as_of": f"{as_of:%Y-%m-%d}", "fitted": f"{fitted:%Y-%m-%d}", "champion": champion}
         if fit["candidate"] is None:
             return {**reference, "evidence": {}, "verdict": None}
         evidence = _logged_evidence(cards, as_of, fit, champion)
@@ -143,7 +168,14 @@ def _candidate(
 
 def _reference(as_of: datetime, split: DaySplit, untrusted: frozenset[str]) -> dict[str, Any]:
     days = {f"{name}_days": [str(day) for day in found] for name, found in split._asdict().items()}
-    return {"as_of": f"{as_of:%Y-%m-%d}", "candidate": None, "held": None, **days, "untrusted": sorted(untrusted)}
+    return {
+        "as_of": f"{as_of:%Y-%m-%d}",
+        "candidate": None,
+        "held": None,
+        **days,
+        "untrusted": sorted(untrusted),
+        "in_shadow": False,
+    }
 
 
 def _recalibrating(cards: CardDays, champion: str) -> Recipe:

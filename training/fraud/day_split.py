@@ -12,8 +12,10 @@ LEARNED_DAYS = 56
 """Eight weeks: weekdays count alike, and what customers do changes little in them."""
 JUDGED_DAYS = FraudGatePolicy().min_days
 """As few as the gates allow: each day more makes what is learned a day older."""
-SPAN_DAYS = LEARNED_DAYS + JUDGED_DAYS + MATURE_DAYS
-"""A payment of so many days ago is the oldest that is learned from."""
+SHADOW_DAYS = JUDGED_DAYS + MATURE_DAYS
+"""A candidate in the shadow is judged on the days after it was fitted, once their labels have matured."""
+SPAN_DAYS = LEARNED_DAYS + MATURE_DAYS + SHADOW_DAYS
+"""A payment of so many days ago is the oldest that a candidate of today's judging learned from."""
 
 
 class DaySplit(NamedTuple):
@@ -25,8 +27,14 @@ class DaySplit(NamedTuple):
 
 def split_to_fit(as_of: datetime) -> DaySplit:
     """Eight weeks to learn from, and all newer days whose labels have matured to be judged on."""
-    before = days_before(as_of, SPAN_DAYS)
+    before = days_before(as_of, LEARNED_DAYS + JUDGED_DAYS + MATURE_DAYS)
     return DaySplit(before[:LEARNED_DAYS], before[LEARNED_DAYS : LEARNED_DAYS + JUDGED_DAYS])
+
+
+def split_to_shadow(as_of: datetime) -> DaySplit:
+    """The newest eight matured weeks to learn from, because something has changed, and the days to come to be judged on."""
+    learned = days_before(as_of, MATURE_DAYS + LEARNED_DAYS)[:LEARNED_DAYS]
+    return DaySplit(learned, tuple(as_of.date() + timedelta(days=ahead) for ahead in range(JUDGED_DAYS)))
 
 
 def split_to_calibrate(as_of: datetime) -> DaySplit:

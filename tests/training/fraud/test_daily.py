@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,14 @@ from training.fraud.candidate_decision import candidate_decision
 from training.fraud.card_days import CardDays
 from training.fraud.daily import (
     fit_candidate,
+    fit_in_shadow,
+    fitted_on,
     judge_candidate,
     promote_or_refuse,
     recalibrate,
     settle_candidate,
 )
-from training.fraud.day_split import days_before
+from training.fraud.day_split import SHADOW_DAYS, days_before
 from training.fraud.model import FraudModel
 from training.mlflow_registry import MlflowRegistry
 from training.promotion import Aliases
@@ -148,7 +151,7 @@ def test_what_a_quarantined_source_said_is_left_out_and_recorded(live: CardDays)
 def test_too_few_days_are_held_with_their_number(home: Path) -> None:
     """Of days that were written, before those that are kept for judging."""
     cards = begun_anew(home)
-    early = midnight(FIRST - 40)
+    early = midnight(FIRST - 54)
     assert fit_candidate(cards, early)["held"] == "16 days can be learned from, 28 needed"
 
 
@@ -281,3 +284,31 @@ def test_nothing_is_settled_where_nothing_was_asked(live: CardDays) -> None:
     """The champion stays, and nothing is recorded."""
     assert settle_candidate(live, AS_OF, None)["decisions"] == []
     assert kinds(live) == [("promotion", "policy")]
+
+
+def test_a_candidate_in_the_shadow_is_judged_on_days_that_came_after_it(live: CardDays) -> None:
+    """It is the challenger for four weeks; then what nobody had seen when it was fitted decides, and it is the challenger no more."""
+    fitted = midnight(SECOND - SHADOW_DAYS)
+    part = fit_in_shadow(live, fitted)
+    version = part["candidate"]["version"]
+    assert max(part["learned_days"]) == str(fitted.date() - timedelta(days=15))
+    assert min(part["judged_days"]) == str(fitted.date())
+    assert registry(live).aliases() == Aliases(champion="1", challenger=version)
+    assert (fitted_on(live, LATER), fitted_on(live, AS_OF)) == (fitted, AS_OF)
+    judged = judge_candidate(live, LATER)
+    assert judged["evidence"]["judged_payments_learned"]["value"] == 0
+    assert judged["evidence"]["days_judged"]["n"] == 14
+    outcome = promote_or_refuse(live, LATER)
+    assert outcome["outcome"] in ("promotion", "refusal")
+    assert registry(live).aliases().challenger is None
+    assert kinds(live)[1:] == [("shadow", "policy"), (outcome["outcome"], "policy")]
+
+
+def test_nothing_goes_into_the_shadow_while_training_is_frozen(live: CardDays) -> None:
+    """The record says why, and no alias moves."""
+    fitted = midnight(SECOND - SHADOW_DAYS)
+    live.ws.decisions.record(ordered(fitted, frozen=True))
+    assert fit_in_shadow(live, fitted)["held"] == "the watch has frozen training"
+    assert kinds(live)[-1] == ("training_held", "policy")
+    assert registry(live).aliases() == Aliases(champion="1")
+    assert fitted_on(live, LATER) == LATER

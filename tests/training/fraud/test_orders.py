@@ -58,8 +58,8 @@ def test_orders_follow_from_decisions(case: str) -> None:
 
 
 def test_a_quarantine_lasts_until_what_was_doubted_is_too_old_to_be_learned() -> None:
-    """Eight weeks that are learned, two that are judged, and those in which labels mature."""
-    assert QUARANTINED_DAYS == 56 + 14 + MATURE_DAYS
+    """Eight weeks that are learned, and for a candidate in the shadow two more that are judged, each with time to mature."""
+    assert QUARANTINED_DAYS == 56 + MATURE_DAYS + 14 + MATURE_DAYS
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.booleans(), st.sampled_from(["", A, B])), max_size=12))
