@@ -26,7 +26,11 @@ def windows_of(customers: Rows, terminals: Rows, as_of: datetime) -> dict[str, F
     return {**_columns(customers, CUSTOMER_WINDOWS, as_of), **_columns(terminals, TERMINAL_WINDOWS, as_of)}
 
 
+def is_served(row: OnlineRow, as_of: datetime) -> bool:
+    """Whether a row is young enough, at the moment of scoring (naive UTC), to say something."""
+    return row.available_at >= as_of - CARDS.ttl
+
+
 def _columns(rows: Rows, names: tuple[str, ...], as_of: datetime) -> dict[str, Floats]:
-    oldest = as_of - CARDS.ttl
-    served = [row.values if row is not None and row.available_at >= oldest else {} for row in rows]
+    served = [row.values if row is not None and is_served(row, as_of) else {} for row in rows]
     return {name: np.array([values.get(name) for values in served], np.float64) for name in names}

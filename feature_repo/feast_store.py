@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from feast import FeatureStore, RepoConfig
+from feast import FeatureStore, FeatureView, RepoConfig
+from feast.errors import FeatureViewNotFoundException
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from google.protobuf.message import DecodeError
@@ -175,7 +176,7 @@ class FeastStore:
 
         By the call of Feast's online stores that `get_online_features` makes, too: .1 ms a key instead of .4, for nothing is
         looked up again. A row that cannot be parsed counts as none, and costs nobody else theirs. How old a row is, it says
-        itself. Raises FeatureError when the store does not answer, or nothing is read online by that key.
+        itself. Raises FeatureError when the store does not answer or was never applied, or nothing is read online by that key.
         """
         if key not in self._online_keys:
             raise FeatureError(f"Nothing is read online by the key {key!r}; the keys are {sorted(self._online_keys)}.")
@@ -207,9 +208,17 @@ class FeastStore:
         found: dict[str, list[tuple[Any, list[str]]]] = {key: [] for key in self._online_keys}
         for view in self.catalogue.views:
             if view.online:
-                registered = self._feast.get_feature_view(view.name)
+                registered = self._registered(view)
                 found[view.key].append((registered, [feature.name for feature in registered.features]))
         return found
+
+    def _registered(self, view: View) -> FeatureView:
+        try:
+            return self._feast.get_feature_view(view.name)
+        except FeatureViewNotFoundException as error:
+            raise FeatureError(
+                f"{self.root} holds no view {view.name!r} yet, so that nothing can be read online; apply the definitions first."
+            ) from error
 
     @cached_property
     def _online_store(self) -> tuple[Any, RepoConfig]:

@@ -56,10 +56,10 @@ class Served:
             return {}
 
 
-def step_seconds(metrics: str) -> dict[str, float]:
+def step_seconds(metrics: str, family: str = "recommender_step_seconds") -> dict[str, float]:
     """The seconds of each step, of all slots together, in a text for Prometheus."""
     found: dict[str, float] = {}
-    for sample in samples(metrics, "recommender_step_seconds_sum"):
+    for sample in samples(metrics, f"{family}_sum"):
         step = sample.labels["step"]
         found[step] = found.get(step, 0.0) + sample.value
     return found
@@ -77,13 +77,13 @@ def bench_serving(home: Path, *, rounds: int, soak: int, tell: Tell) -> dict[str
         with bento_server(ws, (port := free_port())) as ours:
             servers = [
                 Served("this service", f"http://127.0.0.1:{port}", ours.process.pid),
-                running.enter_context(_bentoml(ws, "empty BentoML endpoint")),
+                running.enter_context(empty_bentoml(ws)),
                 running.enter_context(_starlette(ws, "the same behind Starlette")),
             ]
             for server in servers:
-                _load(server, ClosedLoop(CONNECTIONS, seconds=WARM_S), asked)
+                loaded(server, ClosedLoop(CONNECTIONS, seconds=WARM_S), asked)
             at_start = servers[0].rss_mb()
-            measured: dict[str, dict[str, list[dict[str, float]]]] = {
+            found: dict[str, dict[str, list[dict[str, float]]]] = {
                 kind: {server.name: [] for server in servers} for kind in ("closed", "open", "open_even")
             }
             for turn in range(rounds):
@@ -95,13 +95,10 @@ def bench_serving(home: Path, *, rounds: int, soak: int, tell: Tell) -> dict[str
                         "open_even": OpenLoop(RATE, OPEN_S, spacing="constant"),
                     }
                     for kind, loop in loops.items():
-                        measured[kind][server.name].append(_measured(server, loop, asked))
+                        found[kind][server.name].append(measured(server, loop, asked))
             soaked = _soak(servers[0], asked, soak, tell) if soak else {}
     return {
-        **{
-            kind: {name: _spread(figures) for name, figures in by_server.items()}
-            for kind, by_server in measured.items()
-        },
+        **{kind: {name: spread(figures) for name, figures in by_server.items()} for kind, by_server in found.items()},
         "rss_mb_at_start": round(at_start, 1),
         **soaked,
     }
@@ -110,40 +107,45 @@ def bench_serving(home: Path, *, rounds: int, soak: int, tell: Tell) -> dict[str
 def _soak(server: Served, asked: Sequence[Question], requests: int, tell: Tell) -> dict[str, Any]:
     """Many requests, with the memory at five moments: flat is what does not go on growing."""
     rss = [server.rss_mb()]
-    failed = 0
+    failures = 0
     for part in range(4):
         tell(f"soak: {requests * part // 4:,} of {requests:,} requests")
-        result = _load(server, ClosedLoop(CONNECTIONS, requests=requests // 4), asked)
-        failed += _failed(result)
+        result = loaded(server, ClosedLoop(CONNECTIONS, requests=requests // 4), asked)
+        failures += failed(result)
         rss.append(server.rss_mb())
-    return {"soak_requests": requests, "soak_failed": failed, "soak_rss_mb": [round(mb, 1) for mb in rss]}
+    return {"soak_requests": requests, "soak_failed": failures, "soak_rss_mb": [round(mb, 1) for mb in rss]}
 
 
-def _measured(server: Served, loop: OpenLoop | ClosedLoop, asked: Sequence[Question]) -> dict[str, float]:
+def measured(server: Served, loop: OpenLoop | ClosedLoop, asked: Sequence[Question]) -> dict[str, float]:
+    """What became of a load, and what it cost the server."""
     steps_before, before = server.step_seconds(), server.cpu_s()
-    result = _load(server, loop, asked)
+    result = loaded(server, loop, asked)
     cpu_s, steps = server.cpu_s() - before, server.step_seconds()
     return {
         "rate": result.figures["rate"],
         **result.latency,
         "cpu_ms_per_request": cpu_s / result.sent * 1000,
         **{f"{step}_ms": (steps[step] - steps_before.get(step, 0)) / result.sent * 1000 for step in steps},
-        "failed": float(_failed(result)),
+        "failed": float(failed(result)),
         "generator_cpu_ms_per_request": result.cpu_seconds / result.sent * 1000,
         "generator_lag_ms": result.max_send_lag_ms,
     }
 
 
-def _failed(result: Result) -> int:
+def failed(result: Result) -> int:
+    """How many requests got no good answer."""
     return result.lost + sum(n for status, n in result.by_class.items() if status != "2xx")
 
 
-def _load(server: Served, loop: OpenLoop | ClosedLoop, asked: Sequence[Question]) -> Result:
+def loaded(server: Served, loop: OpenLoop | ClosedLoop, asked: Sequence[Question]) -> Result:
+    """Ask a server, and wait for what becomes of it."""
     with running_load(Client(server.url), loop, asked) as load:
         return load.result()
 
 
-def _spread(figures: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+def spread(figures: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Of each figure of some rounds the median, and the range."""
+
     def of(values: list[float]) -> dict[str, float]:
         found = {"median": statistics.median(values), "low": min(values), "high": max(values)}
         return {name: round(value, 3) for name, value in found.items()}
@@ -152,9 +154,10 @@ def _spread(figures: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float
 
 
 @contextmanager
-def _bentoml(ws: Workspace, name: str) -> Iterator[Served]:
+def empty_bentoml(ws: Workspace) -> Iterator[Served]:
+    """BentoML with nothing behind it."""
     command = ["bentoml", "serve", "serving.bench_services:EmptyService", "--host", "127.0.0.1"]
-    with _started(ws, name, command, {"BENTOML_HOME": str(ws.home / "bentoml-empty")}) as served:
+    with _started(ws, "empty BentoML endpoint", command, {"BENTOML_HOME": str(ws.home / "bentoml-empty")}) as served:
         yield served
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from feature_repo.feast_store import FeastStore
-from serving.onnx_trees import in_onnx
+from serving.onnx_trees import ranker_in_onnx
 from serving.ranking import prepare, states_of
 from training.mlflow_registry import MlflowRegistry
 from training.recommender.artefact import RANKER
@@ -44,7 +44,7 @@ def bench_scorers(home: Path) -> list[ScorerCost]:
     lists, ranker = _candidates(home)
     scorers: dict[str, tuple[Score, bool]] = {
         "XGBoost": (partial(score_next, ranker), True),
-        "ONNX Runtime (served)": (partial(score_next, in_onnx(ranker)), True),
+        "ONNX Runtime (served)": (partial(score_next, ranker_in_onnx(ranker)), True),
         "LightGBM": (_lightgbm(ranker, lists), False),
         "scikit-learn": (_scikit(ranker, lists), False),
     }

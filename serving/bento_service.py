@@ -1,4 +1,7 @@
-"""The BentoML service: `POST /recommend`, `/recommend_batch`, `/explain`; thin, for what answers is in `serving.recommender`."""
+"""The BentoML service: `POST /recommend`, `/recommend_batch`, `/explain` and `/score`, the models of one platform in one process.
+
+It is thin: what answers is in `serving.recommender` and `serving.payment_scorer`.
+"""
 
 from __future__ import annotations
 
@@ -7,46 +10,41 @@ import logging
 import os
 import warnings
 from contextlib import suppress
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any
 
 import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic.warnings import PydanticDeprecationWarning
-from pydantic_core import PydanticCustomError, to_json
+from pydantic_core import to_json
 from starlette.responses import Response
 
+from feature_repo.definitions import CARDS
 from feature_repo.feast_store import FeastStore
 from ingest.errors import FeatureError
 from serving.explain import explanation
 from serving.feature_reader import PATIENCE_S, FeatureReader, UserFeatures
 from serving.follower import Follower
+from serving.fraud_slots import FraudSlots
 from serving.guard import Guard, limits_from_environment
 from serving.openapi import page
+from serving.payment_scorer import Payment, PaymentScorer, judge
 from serving.prediction_log import PredictionLog
 from serving.recommender import Asked, Question, Recommender, decide
 from serving.release import ServingFolder
+from serving.request_fields import Amount, Anybody, Category, Channel, Distance, HowMany, Key, Moment, UserId, Which
 from serving.routing import REST
 from serving.slots import Slots
 from serving.worker_metrics import WorkerMetrics
+from training.fraud.card_days import CardDays
+from training.fraud.operation import OPERATION
+from training.scored_payments import SCHEMA as PAYMENT_SCHEMA
 from training.settings import settings_from_environment
 from training.workspace import Workspace
 
 # BentoML's code, not ours: warned of at each start, with the paths of this machine.
 warnings.filterwarnings("ignore", category=PydanticDeprecationWarning, module="_bentoml")
-
-
-def _number(value: Any) -> Any:
-    """Refuse what pydantic takes for a number and JSON does not: true, "3", and 150 digits in quotes; 3.0 is the integer 3."""
-    if isinstance(value, bool | str):
-        raise PydanticCustomError("number_type", "Input should be a number")
-    return value
-
-
-UserId = Annotated[str, Field(max_length=128)] | Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_number)]
-Anybody = Annotated[UserId | None, Field(description="The customer; null or unknown gets the default list.")]
-HowMany = Annotated[int, Field(ge=1, le=100, description="How many items."), BeforeValidator(_number)]
-Which = Annotated[Literal["all", "new"], Field(description="All items, or only what was never bought.")]
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -67,7 +65,7 @@ logging.getLogger("bentoml._internal.server.http_app").addFilter(_is_news)
     logging={"access": {"enabled": False}},
 )
 class RecommenderService:
-    """Recommendations from the slots that the registry's aliases name."""
+    """Recommendations and fraud scores by the versions that the registry's aliases name."""
 
     def __init__(self) -> None:
         ws = Workspace(settings_from_environment())
@@ -77,7 +75,14 @@ class RecommenderService:
         self._log = PredictionLog(folder.predictions).__enter__()
         self._store = FeastStore(ws.features, ws.settings.feast_online, patience_s=PATIENCE_S)
         self._recommender = Recommender(self._slots, FeatureReader(self._store).read, self._log)
-        self._metrics = WorkerMetrics(self._follower, self._log)
+        self._payment_log = PredictionLog(folder.payments, schema=PAYMENT_SCHEMA).__enter__()
+        self._cards = FeastStore(CardDays(ws).features, ws.settings.feast_online, CARDS, patience_s=PATIENCE_S)
+        self._scorer = PaymentScorer(
+            FeatureReader(self._cards, key="customer_id").read,
+            FeatureReader(self._cards, key="terminal_id").read,
+            self._payment_log,
+        )
+        self._metrics = WorkerMetrics(self._follower, (self._log, self._payment_log))
         self._metrics.start()
         self._warm()
 
@@ -88,6 +93,13 @@ class RecommenderService:
                 self._store.online_rows("user_id", ["nobody"])
             for scope in ("all", "new"):
                 decide(slots, [Asked(Question(None, 10, scope), UserFeatures(None, "no_features"), REST)])
+        with suppress(FeatureError):
+            for key in ("customer_id", "terminal_id"):
+                self._cards.online_rows(key, [0])
+        if (fraud := self._follower.fraud) is not None:
+            nothing_known = UserFeatures(None, "no_features")
+            payment = Payment(0, datetime(2025, 1, 6), 0, 0, 0.0, "fuel", "chip", 0.0)
+            judge(payment, nothing_known, nothing_known, fraud, OPERATION)
         # What was loaded lives as long as the process: collections need not look at it ever again.
         gc.collect()
         gc.freeze()
@@ -134,6 +146,23 @@ class RecommenderService:
         answer, features_s = self._recommender.explain(_question(user_id, k, list))
         return _json(explanation(answer, slots.index, item_id=item_id, features_s=features_s))
 
+    @bentoml.api(route="/score")
+    async def score(
+        self,
+        *,
+        transaction_id: Key,
+        timestamp: Moment,
+        customer_id: Key,
+        terminal_id: Key,
+        amount: Amount,
+        category: Category,
+        channel: Channel,
+        distance_km: Distance,
+    ) -> dict[str, Any]:
+        """How likely one payment is fraud, and what becomes of it."""
+        payment = Payment(transaction_id, timestamp, customer_id, terminal_id, amount, category, channel, distance_km)
+        return _json(self._scorer.score(payment, self._fraud()))
+
     def __is_ready__(self) -> bool:
         return self._follower.slots is not None
 
@@ -142,6 +171,13 @@ class RecommenderService:
         self._metrics.stop()
         self._follower.stop()
         self._log.close()
+        self._payment_log.close()
+
+    def _fraud(self) -> FraudSlots:
+        fraud = self._follower.fraud
+        if fraud is None:
+            raise bentoml.exceptions.ServiceUnavailable("No fraud model is released.")
+        return fraud
 
     def _slots(self) -> Slots:
         slots = self._follower.slots

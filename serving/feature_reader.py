@@ -1,10 +1,10 @@
-"""Read a customer's features without ever waiting long: fresh ones, else those remembered, else none.
+"""Read what is known of a customer, or of a terminal, without ever waiting long: fresh features, else those remembered, else none.
 
 | rung | when |
 |---|---|
 | fresh | the store answered within its patience |
-| stale_features | it did not, but it did for this customer within the limit |
-| no_features | neither: the ranker sees a customer without a history |
+| stale_features | it did not, but it did for this key within the limit |
+| no_features | neither: a model sees a customer without a history |
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from typing import Literal, Protocol
 from feature_repo.feast_store import OnlineRow
 from ingest.errors import FeatureError
 
+Id = str | int
 Rung = Literal["fresh", "stale_features", "no_features", "popular_items"]
 
 
 class OnlineRows(Protocol):
     """What is needed of a feature store."""
 
-    def online_rows(self, key: str, ids: Sequence[str]) -> list[OnlineRow | None]: ...
+    def online_rows(self, key: str, ids: Sequence[Id]) -> list[OnlineRow | None]: ...
 
 
 #: As long as the objective of the slowest percent; a store that is well answers in less than half a millisecond.
@@ -36,10 +37,10 @@ class ReaderLimits:
     """How long the reader remembers, and how soon it gives up."""
 
     stale_limit_s: float = 3600.0
-    """How long remembered features may stand in for the store's. They change once a week; an hour is an outage's length."""
+    """How long remembered features may stand in for the store's. They change once a week, or once a day; an hour is an outage's length."""
 
     remembered: int = 5_000
-    """Customers remembered by a worker, about 4 kB each."""
+    """Keys remembered by a worker; a customer of the shop takes about 4 kB."""
 
     failures_to_open: int = 3
     """In a row; then the store is left alone, so that a store that hangs does not hold every batch up."""
@@ -50,7 +51,7 @@ class ReaderLimits:
 
 @dataclass(frozen=True, slots=True)
 class UserFeatures:
-    """What was read of one customer, and on which rung; `row` is None for one whom the store does not know."""
+    """What was read of one key, and on which rung; `row` is None for one that the store does not know."""
 
     row: OnlineRow | None
     rung: Rung
@@ -65,27 +66,32 @@ class FeatureReader:
     """
 
     def __init__(
-        self, store: OnlineRows, limits: ReaderLimits | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        store: OnlineRows,
+        limits: ReaderLimits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        key: str = "user_id",
     ) -> None:
-        self._store, self._limits, self._clock = store, limits or ReaderLimits(), clock
-        self._remembered: OrderedDict[str, tuple[float, OnlineRow | None]] = OrderedDict()
+        self._store, self._limits, self._clock, self._key = store, limits or ReaderLimits(), clock, key
+        self._remembered: OrderedDict[Id, tuple[float, OnlineRow | None]] = OrderedDict()
         self._failures, self._closed_until = 0, 0.0
 
-    def read(self, user_ids: Sequence[str]) -> list[UserFeatures]:
-        """The features of some customers, in their order; never raises because of the store."""
-        rows = self._fresh(user_ids)
+    def read(self, ids: Sequence[Id]) -> list[UserFeatures]:
+        """The features of some ids, in their order; never raises because of the store."""
+        rows = self._fresh(ids)
         if rows is None:
-            return [self._stale(user_id) for user_id in user_ids]
+            return [self._stale(one) for one in ids]
         now = self._clock()
-        for user_id, row in zip(user_ids, rows, strict=True):
-            self._remember(user_id, now, row)
+        for one, row in zip(ids, rows, strict=True):
+            self._remember(one, now, row)
         return [UserFeatures(row, "fresh") for row in rows]
 
-    def _fresh(self, user_ids: Sequence[str]) -> list[OnlineRow | None] | None:
+    def _fresh(self, ids: Sequence[Id]) -> list[OnlineRow | None] | None:
         if self._failures >= self._limits.failures_to_open and self._clock() < self._closed_until:
             return None
         try:
-            rows = self._store.online_rows("user_id", user_ids)
+            rows = self._store.online_rows(self._key, ids)
         except FeatureError:
             self._failures += 1
             self._closed_until = self._clock() + self._limits.open_s
@@ -93,14 +99,14 @@ class FeatureReader:
         self._failures = 0
         return rows
 
-    def _stale(self, user_id: str) -> UserFeatures:
-        read_at, row = self._remembered.get(user_id, (float("-inf"), None))
+    def _stale(self, one: Id) -> UserFeatures:
+        read_at, row = self._remembered.get(one, (float("-inf"), None))
         if self._clock() - read_at > self._limits.stale_limit_s:
             return UserFeatures(None, "no_features")
         return UserFeatures(row, "stale_features")
 
-    def _remember(self, user_id: str, now: float, row: OnlineRow | None) -> None:
-        self._remembered[user_id] = (now, row)
-        self._remembered.move_to_end(user_id)
+    def _remember(self, one: Id, now: float, row: OnlineRow | None) -> None:
+        self._remembered[one] = (now, row)
+        self._remembered.move_to_end(one)
         if len(self._remembered) > self._limits.remembered:
             self._remembered.popitem(last=False)

@@ -1,4 +1,7 @@
-"""Follow the release file from inside a worker: load aside, swap at once, never let go of what answers."""
+"""Follow the release file from inside a worker: load aside, swap at once, never let go of what answers.
+
+The recommender's part and the fraud model's are taken over each by itself: what is wrong with one holds nothing up for the other.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from ingest.errors import PlatformError
+from serving.fraud_slots import FraudSlots, take_over_fraud
 from serving.release import Release, ServingFolder, Traffic
 from serving.slots import Slots, take_over
 
@@ -30,6 +34,7 @@ class Follower:
         self._beat_seen, self._beat_at = 0, clock()
         self._release: Release | None = None
         self._slots: Slots | None = None
+        self._fraud: FraudSlots | None = None
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -37,6 +42,11 @@ class Follower:
     def slots(self) -> Slots | None:
         """What answers now; None before the first release. Read it once a request: it may be another one the next time."""
         return self._slots
+
+    @property
+    def fraud(self) -> FraudSlots | None:
+        """What scores payments now; None while no fraud model is released. Read it once a request, too."""
+        return self._fraud
 
     @property
     def release(self) -> Release | None:
@@ -75,14 +85,23 @@ class Follower:
     def _take_over(self) -> None:
         try:
             release = self._folder.read_release()
-            if release is None:
-                return
-            slots = take_over(release, self._slots)
         except PlatformError as error:
-            log.error("release refused: %s", error)
-            self._again_at = self._clock() + AGAIN_S
+            self._refuse(error)
             return
-        self._release, self._slots = release, slots
+        if release is None:
+            return
+        try:
+            self._slots, self._release = take_over(release, self._slots), release
+        except PlatformError as error:
+            self._refuse(error)
+        try:
+            self._fraud = take_over_fraud(release, self._fraud)
+        except PlatformError as error:
+            self._refuse(error)
+
+    def _refuse(self, error: PlatformError) -> None:
+        log.error("release refused: %s", error)
+        self._again_at = self._clock() + AGAIN_S
 
     def _listen(self) -> None:
         try:

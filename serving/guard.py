@@ -35,6 +35,10 @@ FRONT = b"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>re
 <script src="./static_content/swagger-ui-standalone-preset.js"></script>
 <script src="./static_content/swagger-initializer.js"></script></body></html>"""
 FOR_PEOPLE = frozenset({"/", *("/" + name.decode() for name in re.findall(rb"static_content/[^\"]+", FRONT))})
+#: What 503 means on a path that has a model of its own.
+UNRELEASED = {
+    "/score": "no fraud model is released, so that payments cannot be scored; the other paths are not concerned"
+}
 #: What the branches of a union are called in the place of an error, where no asker knows them.
 BRANCH = re.compile(r"(constrained-)?(str|int)|function-.*")
 
@@ -145,7 +149,7 @@ class Guard:
             return
         path, method = scope["path"], scope["method"]
         if path in OPEN:
-            await self._app(scope, receive, _in_our_words(send))
+            await self._app(scope, receive, _in_our_words(send, path))
             return
         headers = dict(scope["headers"])
         if refusal := self._refusal(scope, headers):
@@ -156,9 +160,9 @@ class Guard:
         elif path == "/" and method in ("GET", "HEAD"):
             await _reply(send, 200, FRONT, kind=b"text/html; charset=utf-8")
         elif method == "POST" and path != PAGE:
-            await self._pass_bounded(scope, receive, _in_our_words(send))
+            await self._pass_bounded(scope, receive, _in_our_words(send, path))
         else:
-            await self._app(scope, receive, _in_our_words(send))
+            await self._app(scope, receive, _in_our_words(send, path))
 
     def _close_the_door(self, server: Any) -> None:
         """Turn unknown paths away in front of BentoML's own middleware.
@@ -286,7 +290,7 @@ async def _reply(
     await send({"type": "http.response.body", "body": body})
 
 
-def _in_our_words(send: Send) -> Send:
+def _in_our_words(send: Send, path: str) -> Send:
     """Pass good answers on untouched, and say errors of BentoML and Starlette the way `serving.openapi` describes."""
     start: MutableMapping[str, Any] = {}
     parts: list[bytes] = []
@@ -300,17 +304,17 @@ def _in_our_words(send: Send) -> Send:
             parts.append(message.get("body", b""))
             if not message.get("more_body", False):
                 kept = [(name, value) for name, value in start["headers"] if not name.startswith(b"content-")]
-                await _reply(send, start["status"], _in_words(start["status"], kept, b"".join(parts)), kept)
+                await _reply(send, start["status"], _in_words(path, start["status"], kept, b"".join(parts)), kept)
 
     return say
 
 
-def _in_words(status: int, headers: Sequence[Header], body: bytes) -> bytes:
+def _in_words(path: str, status: int, headers: Sequence[Header], body: bytes) -> bytes:
     if status == 405:
         allowed = dict(headers).get(b"allow", b"another").decode("latin-1")
         return _error(f"this path does not take that method; it takes {allowed}")
     if status == 503:
-        return _error("nothing is released yet; ask again when /readyz answers 200")
+        return _error(UNRELEASED.get(path, "nothing is released yet; ask again when /readyz answers 200"))
     try:
         said = json.loads(body)
     except ValueError:

@@ -240,10 +240,10 @@ def running_load(client: Client, loop: OpenLoop | ClosedLoop, questions: Iterabl
 
 def summarise(latency_ms: FloatArray) -> dict[str, float]:
     """Median, tails and maximum: values that were observed, the higher one where a quantile falls between two."""
-    names = ("p50_ms", "p99_ms", "p99.9_ms", "max_ms")
+    names = ("p50_ms", "p95_ms", "p99_ms", "p99.9_ms", "max_ms")
     if not len(latency_ms):
         return dict.fromkeys(names, float("nan"))
-    return dict(zip(names, np.percentile(latency_ms, (50, 99, 99.9, 100), method="higher").tolist(), strict=True))
+    return dict(zip(names, np.percentile(latency_ms, (50, 95, 99, 99.9, 100), method="higher").tolist(), strict=True))
 
 
 def pack(result: Result) -> bytes:

@@ -26,6 +26,17 @@ WRITTEN = Counter("recommender_predictions_written", "Rows of the prediction log
 DROPPED = Counter("recommender_predictions_dropped", "Rows lost because the queue was full.")
 WRITE_FAILURES = Counter("recommender_prediction_write_failures", "Writes that the disk refused; tried again.")
 
+# Of payments: families of their own, because shares of the recommender's answers are counted over all of its own.
+SCORES = Counter("fraud_scores", "Scored payments, by what became of them.", ["decision"])
+SCORE_SECONDS = Histogram("fraud_score_seconds", "Time to a score.", buckets=FAST)
+SCORE_STEP_SECONDS = Histogram("fraud_step_seconds", "Time in a step of scoring.", ["step"], buckets=FASTER)
+SCORES_DEGRADED = Counter(
+    "fraud_degraded", "Payments scored with less than is usually known, by what was missing.", ["why"]
+)
+FRAUD_VERSION = Gauge(
+    "fraud_version_info", "1 for the version in a slot.", ["slot", "version"], multiprocess_mode="livemax"
+)
+
 FEATURE_AGE = Gauge(
     "recommender_feature_age_seconds", "Age of the features of the latest answer.", multiprocess_mode="livemax"
 )

@@ -1,4 +1,4 @@
-"""The trees of a version in ONNX Runtime: the same scores as XGBoost's to 1e-6, in seven tenths of its time for one customer.
+"""The trees of a version in ONNX Runtime: the same scores as XGBoost's to 1e-6, in less time for one customer or one payment.
 
 Training and batch keep XGBoost. That both give the same scores is checked by the golden request whenever a version is loaded.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -16,6 +16,7 @@ import xgboost
 from onnx import TensorProto, helper
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, RuntimeException
 
+from training.fraud.model import FraudModel
 from training.recommender.artefact import TREES
 from training.recommender.index import FloatArray
 from training.recommender.ranker import Ranker
@@ -33,21 +34,25 @@ class OnnxTrees:
 
     def inplace_predict(self, data: FloatArray, *, predict_type: Literal["margin"]) -> FloatArray:  # noqa: ARG002
         try:
-            margins: FloatArray = self.session.run(None, {"pairs": data})[0][:, 0]
+            margins: FloatArray = self.session.run(None, {"rows": data})[0][:, 0]
         except ONNX_ERRORS as error:
-            raise ValueError(f"These trees cannot score pairs of shape {data.shape}: {error}") from error
+            raise ValueError(f"These trees cannot score rows of shape {data.shape}: {error}") from error
         return margins
 
 
-def in_onnx(ranker: Ranker) -> Ranker:
-    """The same ranker for serving: one thread, because a worker answers one batch after the other.
-
-    Raises ValueError for trees that ONNX Runtime refuses.
-    """
+def ranker_in_onnx(ranker: Ranker) -> Ranker:
+    """The same ranker for serving. Raises ValueError for trees that ONNX Runtime refuses."""
     return Ranker(**cast(dict[str, Any], {name: OnnxTrees(_session(getattr(ranker, name))) for name in TREES}))
 
 
+def fraud_model_in_onnx(model: FraudModel) -> FraudModel:
+    """The same fraud model for serving, its calibration as it is. Raises ValueError for trees that ONNX Runtime refuses."""
+    assert isinstance(model.trees, xgboost.Booster), "only what was unpacked here is served"
+    return replace(model, trees=OnnxTrees(_session(model.trees)))
+
+
 def _session(trees: xgboost.Booster) -> onnxruntime.InferenceSession:
+    """One thread, because a worker answers one batch after the other."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
@@ -83,10 +88,10 @@ def as_onnx(trees: xgboost.Booster) -> bytes:
         "target_ids": np.zeros(int(leaf.sum()), int).tolist(),
         "target_weights": values[leaf].tolist(),
     }
-    ensemble = helper.make_node("TreeEnsembleRegressor", ["pairs"], ["margin"], domain="ai.onnx.ml", **attributes)
-    pairs = helper.make_tensor_value_info("pairs", TensorProto.FLOAT, [None, trees.num_features()])
+    ensemble = helper.make_node("TreeEnsembleRegressor", ["rows"], ["margin"], domain="ai.onnx.ml", **attributes)
+    rows = helper.make_tensor_value_info("rows", TensorProto.FLOAT, [None, trees.num_features()])
     margin = helper.make_tensor_value_info("margin", TensorProto.FLOAT, [None, 1])
-    graph = helper.make_graph([ensemble], "trees", [pairs], [margin])
+    graph = helper.make_graph([ensemble], "trees", [rows], [margin])
     opsets = [helper.make_opsetid("ai.onnx.ml", 3), helper.make_opsetid("", 18)]
     made: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
     return made

@@ -1,7 +1,7 @@
 """The OpenAPI page: every path, what it takes, and every answer that it gives.
 
 BentoML's own page forgets the integer and the null of a customer's id, calls each answer `object`, and knows neither the guard
-nor the errors as they look. The models below describe what `serving.recommender` and `serving.explain` build, for readers
+nor the errors as they look. The models below describe what `serving.recommender`, `explain` and `payment_scorer` build, for readers
 and for tests: an answer goes out unchecked, for that would take longer than ranking.
 """
 
@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 Slot = Literal["champion", "challenger", "previous"]
 Rung = Literal["fresh", "stale_features", "no_features", "popular_items"]
+FraudRung = Literal["fresh", "stale_features", "some_features", "no_features"]
 Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 
 
@@ -90,6 +91,22 @@ class Explanation(_Described):
     steps_ms: dict[str, float]
 
 
+class Score(_Described):
+    """What is made of one payment."""
+
+    request_id: str = Field(description="Under which the answer stands in the log of scored payments.")
+    transaction_id: int
+    score: float = Field(ge=0, le=1, description="The probability that it will be known as fraud.")
+    decision: Literal["pay", "block", "explore"] = Field(
+        description="explore: it would be blocked, and is let through to be learned from."
+    )
+    expected_loss: float = Field(ge=0, description="Score times amount.")
+    model_version: str
+    features: FraudRung = Field(description="How much was known of customer and terminal.")
+    features_as_of: Day | None = Field(description="The midnight at which what was known ends.")
+    degraded: str | None = Field(description="Why less was known than usually; null when nothing was missing.")
+
+
 class Wrong(_Described):
     """A field that does not fit."""
 
@@ -108,6 +125,7 @@ ANSWERS: Mapping[str, type[_Described]] = {
     "/recommend": Recommendation,
     "/recommend_batch": Recommendations,
     "/explain": Explanation,
+    "/score": Score,
 }
 MODELS: Sequence[type[_Described]] = (*ANSWERS.values(), Error)
 LOCKED = {"401": "The key is missing, or not one for this path."}
@@ -121,7 +139,10 @@ STATUSES = {
     "503": "Nothing is released yet.",
     "504": "It took, or the body took, more than a second.",
 }
+NO_FRAUD_MODEL = {"503": "No fraud model is released."}
 UNKNOWN_ITEM = {"404": "Such an item is not in the catalogue."}
+#: Where a path answers otherwise than the rest.
+OTHERWISE: Mapping[str, Mapping[str, str]] = {"/explain": UNKNOWN_ITEM, "/score": NO_FRAUD_MODEL}
 PROBES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "/livez": ("The process lives.", {}),
     "/readyz": ("It has a release to answer with.", {"503": "Nothing is released yet."}),
@@ -142,7 +163,11 @@ def page(
     probes = {path: {"get": {**_read(*said, *text), "security": []}} for path, said in PROBES.items()}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "recommender", "version": "1", "description": "What each customer may want next."},
+        "info": {
+            "title": "recommender",
+            "version": "1",
+            "description": "What each customer may want next, and which payments are fraud.",
+        },
         "paths": {
             **probes,
             "/metrics": {"get": _read("Figures for Prometheus.", locked, *text)},
@@ -158,7 +183,7 @@ def page(
 
 
 def _ask(path: str, description: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    statuses = STATUSES | UNKNOWN_ITEM if path == "/explain" else STATUSES
+    statuses = {**STATUSES, **OTHERWISE.get(path, {})}
     return {
         "operationId": path.strip("/"),
         "summary": description,

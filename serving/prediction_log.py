@@ -34,7 +34,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingest.whole_files import replace_whole, sync
-from training.predictions import SCHEMA, Part, Prediction, hour_of, open_parts, whole_batches
+from training.predictions import SCHEMA, Part, hour_of, open_parts, whole_batches
 
 FLUSH_EVERY_S = 0.5  # half of the second that a kill may cost
 FINISH_EVERY_S = 60.0  # nobody waits for it: journals are read as well as Parquet files
@@ -42,9 +42,13 @@ BATCH_ROWS = 1_000  # about half a megabyte
 ROW_GROUP_ROWS = 50_000
 LATE_ROWS = timedelta(seconds=5)  # how long after its end an hour's journal stays open for rows that still wait
 
+Row = tuple[Any, ...]
+
 
 class PredictionLog:
     """One worker's log in `folder`. Build it in the worker: a forked child would share its locks but not its threads.
+
+    A row is a tuple with the columns of `schema`, among them `at`, the moment by which rows are dealt to hours.
 
     Its counters are for metrics. `written` rows are on the disk. `dropped` ones found the queue full or the log closed,
     `refused` ones do not fit the schema; both are lost. `write_failures` counts what the disk refused, flushes and Parquet
@@ -52,14 +56,19 @@ class PredictionLog:
     """
 
     def __init__(
-        self, folder: Path, *, capacity: int = 20_000, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        folder: Path,
+        *,
+        schema: pa.Schema = SCHEMA,
+        capacity: int = 20_000,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.folder = folder
+        self.folder, self.schema = folder, schema
         self.written = self.dropped = self.refused = self.write_failures = 0
         self.failure = ""
         self._capacity = capacity
         self._clock = clock
-        self._queue: list[Prediction] = []
+        self._queue: list[Row] = []
         self._taken: list[_Batch] = []  # from the queue, and not on the disk yet
         self._taken_rows = 0
         self._journals: dict[str, _Journal] = {}
@@ -68,11 +77,11 @@ class PredictionLog:
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def append(self, prediction: Prediction) -> None:
+    def append(self, row: Row) -> None:
         """Queue a row, or count it as dropped; any thread may call this, and none waits for the disk."""
         with self._counting:
             if len(self._queue) + self._taken_rows < self._capacity:
-                self._queue.append(prediction)
+                self._queue.append(row)
             else:
                 self.dropped += 1
 
@@ -85,7 +94,7 @@ class PredictionLog:
     def __enter__(self) -> Self:
         """Begin to write what is appended, and to turn journals that nobody holds into Parquet."""
         # Arrow imports pandas with its first array: on a busy machine a second that a kill would otherwise cost later.
-        to_batch([])
+        to_batch([], self.schema)
         for work, every_s in (
             (self.flush, FLUSH_EVERY_S),
             # A thread of its own: an hour of a busy worker takes longer than the second that a kill may cost.
@@ -129,7 +138,7 @@ class PredictionLog:
         """Turn every journal that nobody holds into Parquet; one that the disk refuses stays for the next time."""
         for part in open_parts(self.folder):
             try:
-                finish_part(part)
+                finish_part(part, self.schema)
             except (OSError, pa.ArrowInvalid) as error:
                 self._count_failure(error)
 
@@ -145,7 +154,7 @@ class PredictionLog:
             rows = self._queue[:BATCH_ROWS]
             del self._queue[:BATCH_ROWS]
             self._taken_rows += len(rows)
-        batch = to_batch(rows)
+        batch = to_batch(rows, self.schema)
         self._taken = [_Batch(hour, part.serialize(), part.num_rows) for hour, part in split_by_hour(batch)]
         with self._counting:
             self._taken_rows = batch.num_rows
@@ -164,7 +173,7 @@ class PredictionLog:
         if hour in self._journals and self._journals[hour].is_deleted():
             self._journals.pop(hour).release()
         if hour not in self._journals:
-            self._journals[hour] = open_journal(self.folder, hour)
+            self._journals[hour] = open_journal(self.folder, hour, self.schema)
         return self._journals[hour]
 
     def _release_past_hours(self) -> None:
@@ -211,14 +220,14 @@ class _Journal:
         os.close(self.descriptor)  # with it goes the lock
 
 
-def open_journal(folder: Path, hour: str) -> _Journal:
+def open_journal(folder: Path, hour: str, schema: pa.Schema) -> _Journal:
     """Begin a journal with the schema in it. Raises OSError when the disk refuses."""
     part = Part(folder, hour, f"{os.getpid()}-{time.time_ns()}")
     part.journal.parent.mkdir(parents=True, exist_ok=True)
     journal = _Journal(os.open(part.journal, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644))
     try:
         fcntl.flock(journal.descriptor, fcntl.LOCK_EX)
-        journal.append(SCHEMA.serialize())
+        journal.append(schema.serialize())
         sync(part.journal.parent)
         part.journal.stat()  # it is gone if somebody finished it in the moment before the lock
     except OSError:
@@ -228,7 +237,7 @@ def open_journal(folder: Path, hour: str) -> _Journal:
     return journal
 
 
-def finish_part(part: Part) -> bool:
+def finish_part(part: Part, schema: pa.Schema = SCHEMA) -> bool:
     """Turn a journal into Parquet, unless a writer holds it; says whether it did.
 
     Raises OSError when the disk refuses and pyarrow.ArrowInvalid when the journal is damaged; it then stays as it is.
@@ -247,15 +256,15 @@ def finish_part(part: Part) -> bool:
         # A process that was killed while it did this left a half under another name, or the whole file, which is replaced.
         for half in part.parquet.parent.glob(f"{part.parquet.name}.*.tmp"):
             half.unlink()
-        replace_whole(part.parquet, lambda temporary: _write_parquet(part.journal, temporary))
+        replace_whole(part.parquet, lambda temporary: _write_parquet(part.journal, temporary, schema))
         part.journal.unlink()
     return True
 
 
-def _write_parquet(journal: Path, path: Path) -> None:
+def _write_parquet(journal: Path, path: Path, schema: pa.Schema) -> None:
     with pa.OSFile(str(journal)) as source:
         batches = (batch for batch, _ in whole_batches(source))
-        first = next(batches, to_batch([]))  # without rows it becomes a file too: a journal always leaves one
+        first = next(batches, to_batch([], schema))  # without rows it becomes a file too: a journal always leaves one
         with pq.ParquetWriter(path, first.schema) as writer:
             for group in _row_groups(chain([first], batches)):
                 writer.write_table(pa.Table.from_batches(group))
@@ -275,31 +284,32 @@ def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBat
         yield group
 
 
-def to_batch(rows: Sequence[Prediction]) -> pa.RecordBatch:
-    """The rows as a batch with the columns of SCHEMA, without those that do not fit it.
+def to_batch(rows: Sequence[Row], schema: pa.Schema = SCHEMA) -> pa.RecordBatch:
+    """The rows as a batch with the columns of the schema, without those that do not fit it.
 
     A single customer's id can be at fault, such as one with half a surrogate pair; it must not cost the rows around it.
     """
     try:
-        return _all_to_batch(rows)
+        return _all_to_batch(rows, schema)
     except (ValueError, TypeError, OverflowError):
-        return pa.concat_batches([_all_to_batch([]), *(_all_to_batch([row]) for row in rows if _fits(row))])
+        fitting = (_all_to_batch([row], schema) for row in rows if _fits(row, schema))
+        return pa.concat_batches([_all_to_batch([], schema), *fitting])
 
 
-def _fits(row: Prediction) -> bool:
+def _fits(row: Row, schema: pa.Schema) -> bool:
     try:
-        _all_to_batch([row])
+        _all_to_batch([row], schema)
     except (ValueError, TypeError, OverflowError):
         return False
     return True
 
 
-def _all_to_batch(rows: Sequence[Prediction]) -> pa.RecordBatch:
-    columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMA)
+def _all_to_batch(rows: Sequence[Row], schema: pa.Schema) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     batch = pa.RecordBatch.from_arrays(
-        [pa.array(column, kind.type) for column, kind in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
+        [pa.array(column, kind.type) for column, kind in zip(columns, schema, strict=True)], schema=schema
     )
-    for kind in SCHEMA:
+    for kind in schema:
         if not kind.nullable and batch[kind.name].null_count:
             raise ValueError(f"{kind.name} must not be null.")  # Arrow checks that in Parquet files only
     return batch

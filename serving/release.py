@@ -14,6 +14,8 @@ from typing import Any, Literal, Self
 from ingest.errors import ArtefactError
 from ingest.whole_files import write_json
 from training.predictions import log_of
+from training.promotion import MODEL
+from training.scored_payments import payment_log_of
 
 SlotName = Literal["champion", "challenger", "previous"]
 SLOTS: tuple[SlotName, ...] = ("champion", "challenger", "previous")
@@ -57,6 +59,9 @@ class Release:
     traffic: Traffic = Traffic()
     follows: Literal["registry", "decision log"] = "registry"
     refusals: tuple[Refusal, ...] = ()
+    fraud: Artefact | None = None
+    """What scores payments, if a fraud model was ever released; the one before it is kept warm."""
+    fraud_previous: Artefact | None = None
 
     def slot(self, name: SlotName) -> Artefact | None:
         found: Artefact | None = getattr(self, name)
@@ -68,6 +73,10 @@ class Release:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         slots = {name: Artefact(**record[name]) if record[name] else None for name in SLOTS}
+        # A release that was written before there was a fraud model does not name one.
+        fraud, fraud_previous = (
+            Artefact(**found) if (found := record.get(name)) else None for name in ("fraud", "fraud_previous")
+        )
         return cls(
             generation=record["generation"],
             **slots,
@@ -75,6 +84,8 @@ class Release:
             traffic=Traffic(**record["traffic"]),
             follows=record["follows"],
             refusals=tuple(Refusal(**refusal) for refusal in record["refusals"]),
+            fraud=fraud,
+            fraud_previous=fraud_previous,
         )
 
 
@@ -100,11 +111,20 @@ class ServingFolder:
 
     @property
     def models(self) -> Path:
-        return self.root / "models"
+        """Copies of the recommender's versions."""
+        return self.copies_of(MODEL)
+
+    def copies_of(self, model: str) -> Path:
+        """Where copies of a model's versions lie; the recommender's folder has the name it had when it was the only one."""
+        return self.root / ("models" if model == MODEL else f"models-{model}")
 
     @property
     def predictions(self) -> Path:
         return log_of(self.root.parent)
+
+    @property
+    def payments(self) -> Path:
+        return payment_log_of(self.root.parent)
 
     @property
     def outcomes(self) -> Path:

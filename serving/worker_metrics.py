@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC
 from pathlib import Path
 
 import psutil
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from prometheus_client.multiprocess import mark_process_dead
 
 from serving import metrics
@@ -24,10 +25,10 @@ EVERY_S = 1.0
 class WorkerMetrics:
     """Turns the state of a worker's parts into gauges, and their counts into counters."""
 
-    def __init__(self, follower: Follower, log: PredictionLog) -> None:
-        self._follower, self._log = follower, log
+    def __init__(self, follower: Follower, logs: Sequence[PredictionLog]) -> None:
+        self._follower, self._logs = follower, logs
         self._counted: dict[Counter, int] = {}
-        self._versions: set[tuple[str, str]] = set()
+        self._told: dict[Gauge, set[tuple[str, str]]] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
 
@@ -46,14 +47,16 @@ class WorkerMetrics:
 
     def tell(self) -> None:
         """Set every gauge to what is the case now."""
-        metrics.QUEUED.set(self._log.queued)
-        self._count_up(metrics.WRITTEN, self._log.written)
-        self._count_up(metrics.DROPPED, self._log.dropped + self._log.refused)
-        self._count_up(metrics.WRITE_FAILURES, self._log.write_failures)
+        metrics.QUEUED.set(sum(log.queued for log in self._logs))
+        self._count_up(metrics.WRITTEN, sum(log.written for log in self._logs))
+        self._count_up(metrics.DROPPED, sum(log.dropped + log.refused for log in self._logs))
+        self._count_up(metrics.WRITE_FAILURES, sum(log.write_failures for log in self._logs))
         metrics.CONTROLLER_AGE.set(self._follower.controller_silent_s)
         slots, release = self._follower.slots, self._follower.release
         if slots is not None and release is not None:
             self._tell_release(slots, release)
+        if (fraud := self._follower.fraud) is not None:
+            self._tell_versions(metrics.FRAUD_VERSION, {(slot, held.version) for slot, held in fraud.held.items()})
 
     def _tell_release(self, slots: Slots, release: Release) -> None:
         metrics.GENERATION.set(slots.generation)
@@ -61,12 +64,15 @@ class WorkerMetrics:
         metrics.REGISTRY_UP.set(release.follows == "registry")
         metrics.REFUSED_ARTEFACTS.set(len(release.refusals))
         metrics.INDEX_AGE.set(time.time() - slots.index.as_of.replace(tzinfo=UTC).timestamp())
-        held = {(str(slot), model.version) for slot, model in slots.models.items()}
-        for slot, version in self._versions - held:
-            metrics.VERSION.labels(slot, version).set(0)
+        self._tell_versions(metrics.VERSION, {(str(slot), model.version) for slot, model in slots.models.items()})
+
+    def _tell_versions(self, gauge: Gauge, held: set[tuple[str, str]]) -> None:
+        told = self._told.setdefault(gauge, set())
+        for slot, version in told - held:
+            gauge.labels(slot, version).set(0)
         for slot, version in held:
-            metrics.VERSION.labels(slot, version).set(1)
-        self._versions |= held
+            gauge.labels(slot, version).set(1)
+        told |= held
 
     def _count_up(self, counter: Counter, total: int) -> None:
         counter.inc(total - self._counted.get(counter, 0))

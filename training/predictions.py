@@ -1,4 +1,4 @@
-"""Read what was answered: the prediction log's rows, from the hours that are finished and from those still being written.
+"""Read what was answered: a prediction log's rows, from the hours that are finished and from those still being written.
 
 A worker's rows of one hour are a *part*. While they come in, the part is a journal, `_journals/<hour>.<worker>.arrows`: an
 Arrow IPC stream that one process appends to. Later it is `hour=<hour>/<worker>.parquet`, written whole. A journal is deleted
@@ -71,17 +71,21 @@ def log_of(home: Path) -> Path:
     return home / "serving" / "predictions"
 
 
-def read_predictions(folder: Path, since: datetime | None = None, *, until: datetime | None = None) -> pa.Table:
+def read_predictions(
+    folder: Path, since: datetime | None = None, *, until: datetime | None = None, schema: pa.Schema = SCHEMA
+) -> pa.Table:
     """All rows with `at` from `since` on and before `until`, sorted by `at`; a folder that nobody wrote to holds none.
+
+    `schema` is that of the log in the folder: the recommender's, or another model's.
 
     Raises ArtefactError when a file cannot be read or has other columns.
     """
     hours: dict[str, list[pa.Table]] = {}
     for part in parts(folder, since):
         if until is None or part.hour <= hour_of(until):
-            hours.setdefault(part.hour, []).append(_read_part(part))
+            hours.setdefault(part.hour, []).append(_read_part(part, schema))
     # A row lies in the hour of its `at`, so sorting hour by hour sorts everything, with one hour twice in memory.
-    rows = pa.concat_tables([SCHEMA.empty_table(), *(_in_order(hours[hour], since) for hour in sorted(hours))])
+    rows = pa.concat_tables([schema.empty_table(), *(_in_order(hours[hour], since) for hour in sorted(hours))])
     return rows if until is None else rows.filter(pc.field("at") < until)
 
 
@@ -95,6 +99,7 @@ class PredictionTail:
 
     folder: Path
     since: datetime | None = None
+    schema: pa.Schema = field(default=SCHEMA, kw_only=True)
     _seen: dict[Part, _Seen] = field(default_factory=dict, init=False, repr=False)
     _finished: set[Part] = field(default_factory=set, init=False, repr=False)
 
@@ -105,7 +110,8 @@ class PredictionTail:
         """
         seen, finished = dict(self._seen), set(self._finished)
         waiting = [part for part in parts(self.folder, self.since) if part not in finished]
-        rows = _in_order([SCHEMA.empty_table(), *(_unseen(part, seen, finished) for part in waiting)], self.since)
+        unseen = (_unseen(part, self.schema, seen, finished) for part in waiting)
+        rows = _in_order([self.schema.empty_table(), *unseen], self.since)
         self._seen, self._finished = seen, finished
         return rows
 
@@ -180,45 +186,45 @@ def _next_message(source: Any) -> Any:
         return None
 
 
-def _read_part(part: Part) -> pa.Table:
+def _read_part(part: Part, schema: pa.Schema) -> pa.Table:
     if not part.parquet.exists():
         try:
-            return _read_journal(part.journal)[0]
+            return _read_journal(part.journal, schema)[0]
         except FileNotFoundError:
             pass  # it has become a Parquet file this moment
-    return _read_parquet(part.parquet)
+    return _read_parquet(part.parquet, schema)
 
 
-def _read_journal(path: Path, start: int = 0) -> tuple[pa.Table, int]:
+def _read_journal(path: Path, schema: pa.Schema, start: int = 0) -> tuple[pa.Table, int]:
     """The rows behind the offset `start`, and the offset where the last whole batch ends. Raises FileNotFoundError."""
     try:
         with path.open("rb") as file:
             file.seek(start)
-            found = list(whole_batches(pa.BufferReader(file.read()), SCHEMA if start else None))
+            found = list(whole_batches(pa.BufferReader(file.read()), schema if start else None))
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
     for batch, _ in found:
-        _require_schema(path, batch.schema)
-    return pa.Table.from_batches((batch for batch, _ in found), SCHEMA), start + (found[-1][1] if found else 0)
+        _require_schema(path, batch.schema, schema)
+    return pa.Table.from_batches((batch for batch, _ in found), schema), start + (found[-1][1] if found else 0)
 
 
-def _read_parquet(path: Path, skip: int = 0) -> pa.Table:
+def _read_parquet(path: Path, schema: pa.Schema, skip: int = 0) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:
-            _require_schema(path, file.schema_arrow)
+            _require_schema(path, file.schema_arrow, schema)
             if file.metadata.num_rows == skip:
-                return SCHEMA.empty_table()
+                return schema.empty_table()
             return file.read().slice(skip)
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
 
 
-def _require_schema(path: Path, schema: pa.Schema) -> None:
-    if not schema.equals(SCHEMA):
+def _require_schema(path: Path, found: pa.Schema, wanted: pa.Schema) -> None:
+    if not found.equals(wanted):
         raise ArtefactError(
-            f"{path} has other columns than this version writes ({schema.names}); read it with the version that wrote it, "
+            f"{path} has other columns than this version writes ({found.names}); read it with the version that wrote it, "
             "or move it out of the folder."
         )
 
@@ -229,18 +235,18 @@ def _unreadable(path: Path, error: Exception) -> ArtefactError:
     )
 
 
-def _unseen(part: Part, seen: dict[Part, _Seen], finished: set[Part]) -> pa.Table:
+def _unseen(part: Part, schema: pa.Schema, seen: dict[Part, _Seen], finished: set[Part]) -> pa.Table:
     """The rows of a part after those that were seen; notes what is seen now."""
     before = seen.get(part, _Seen())
     if not part.parquet.exists():
         try:
-            table, end = _read_journal(part.journal, before.end)
+            table, end = _read_journal(part.journal, schema, before.end)
         except FileNotFoundError:
             pass  # it has become a Parquet file this moment
         else:
             seen[part] = _Seen(end, before.rows + table.num_rows)
             return table
-    table = _read_parquet(part.parquet, skip=before.rows)
+    table = _read_parquet(part.parquet, schema, skip=before.rows)
     finished.add(part)
     seen.pop(part, None)
     return table

@@ -206,6 +206,17 @@ def test_a_key_that_nothing_is_read_by_is_an_error(store: FeastStore, tmp_path: 
         store.historical("user_id", ["a"], NOW)
 
 
+def test_a_store_that_nobody_has_applied_yet_does_not_answer(tmp_path: Path) -> None:
+    """A service may start before the first midnight is written: it is told so, and served once it is."""
+    early = FeastStore(tmp_path, catalogue=CARDS)
+    with pytest.raises(FeatureError, match=r"holds no view 'customer_windows' yet, .* apply the definitions first"):
+        early.online_rows("customer_id", [1])
+    later = new_store(tmp_path)
+    later.write_rows(past([paid(10)], 20), midnight(20))
+    later.materialise(midnight(20))
+    assert early.online_rows("customer_id", [1])[0] is not None
+
+
 def test_each_catalogue_has_its_own_version() -> None:
     """Live rankers are bound to theirs: it is what it was before there were cards, and changes only with their features."""
     assert service_version() == "9ad0f69236f3"

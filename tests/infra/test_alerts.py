@@ -13,23 +13,30 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import cli
 from serving import metrics
+from serving.payment_scorer import FraudRung
 from serving.release import SLOTS
 from serving.routing import Slice
+from training.fraud.operation import PaymentDecision
 
 PROMETHEUS = Path(__file__).parents[2] / "infra" / "prometheus"
 RULES: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"][0]["rules"]
 CASES: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"]
 
 #: Metrics that are rightly absent while nothing is wrong: each counts a kind of trouble, and begins with the first.
-ABSENT_WHEN_WELL = {"recommender_degraded_total", "recommender_refused_requests_total"}
+ABSENT_WHEN_WELL = {"recommender_degraded_total", "recommender_refused_requests_total", "fraud_degraded_total"}
+#: Absent on a platform that scores no payments.
+ABSENT_WITHOUT_FRAUD_MODEL = {"fraud_score_seconds"}
 #: Prometheus itself makes this one; where it is absent, RecommenderDown fires.
 OF_PROMETHEUS = {"up"}
 #: BentoML's own, of which nothing else is used.
 OF_BENTOML = {"bentoml_service_request_total": {"endpoint", "http_response_code"}}
 
-VALUES = {"slot": {*SLOTS, "none"}, "slice": set(get_args(Slice)), "outcome": {"ok", "error"}}
-NAME = re.compile(r"\b(?:recommender|bentoml)_\w+|\bup\b")
-SELECTOR = re.compile(r"\b((?:recommender|bentoml)_\w+)\{([^}]*)\}")
+VALUES = {
+    "slot": {*SLOTS, "none"}, "slice": set(get_args(Slice)), "outcome": {"ok", "error"},
+    "decision": set(get_args(PaymentDecision)), "why": {*get_args(FraudRung), "unknown_category"},
+}  # fmt: skip
+NAME = re.compile(r"\b(?:recommender|fraud|bentoml)_\w+|\bup\b")
+SELECTOR = re.compile(r"\b((?:recommender|fraud|bentoml)_\w+)\{([^}]*)\}")
 MATCHER = re.compile(r"(\w+)\s*(=~|!~|!=|=)\s*\"([^\"]*)\"")
 
 
@@ -62,7 +69,7 @@ def objections(expression: str) -> list[str]:
     """What an expression asks for that the service does not export: names, labels, and values of labels."""
     known = known_metrics()
     # What label_replace writes into a label is no series.
-    bare = re.sub(r"\"(?:recommender|bentoml)_\w+\"", '""', expression)
+    bare = re.sub(r"\"(?:recommender|fraud|bentoml)_\w+\"", '""', expression)
     found = [f"there is no metric {name}" for name in set(NAME.findall(bare)) - OF_PROMETHEUS - set(known)]
     for name, matchers in SELECTOR.findall(bare):
         for label, kind, value in MATCHER.findall(matchers):
@@ -145,7 +152,7 @@ def test_no_metric_can_vanish_unnoticed() -> None:
     missing = {name.removesuffix("_count") for name in re.findall(r"absent\((\w+)\)", watched)}
     used = {name for rule in RULES for name in NAME.findall(re.sub(r"\"\w+\"", '""', rule["expr"]))}
     families = {re.sub(r"_(bucket|count)$", "", name) for name in used}
-    assert families - missing == ABSENT_WHEN_WELL | OF_PROMETHEUS
+    assert families - missing == ABSENT_WHEN_WELL | ABSENT_WITHOUT_FRAUD_MODEL | OF_PROMETHEUS
 
 
 @pytest.mark.parametrize("rule", RULES, ids=name_of)

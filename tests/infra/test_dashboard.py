@@ -68,13 +68,14 @@ def test_panels_stand_in_reading_order() -> None:
 
 
 def test_the_rows_are_the_questions() -> None:
-    """The page answers five questions, in the order in which they are asked."""
+    """The page answers six questions, in the order in which they are asked."""
     assert [panel["title"] for panel in PANELS if panel["type"] == "row"] == [
         "Are customers answered?",
         "How fast?",
         "What is live?",
         "How fresh?",
         "Is what was answered recorded?",
+        "Are payments scored?",
     ]
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +18,15 @@ import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 
+from ingest.card_world import CardSettings
 from serving.drills import copied
-from serving.openapi import ANSWERS, Error, Explanation, Recommendation, Recommendations
+from serving.harm import locked
+from serving.openapi import ANSWERS, Error, Explanation, Recommendation, Recommendations, Score
+from serving.simulated_issuer import TODAY, SimulatedIssuer, bodies
 from tests.loop.conftest import MLOPS
 from tests.loop.test_serving import last_lists
+from training.fraud.card_days import CardDays
+from training.fraud.model import FraudParams
 
 if TYPE_CHECKING:
     from schemathesis import Case
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 SHOP, CONTROL = "a-shops-key-23a5e6f0c1", "the-control-key-77b2d9e4"
+ISSUER = SimulatedIssuer(CardSettings(seed=3, per_day=500, fraud_share=0.05), FraudParams(trees=20))
 REPOSITORY = Path(__file__).parents[2]
 PROBES = ("/livez", "/readyz", "/healthz")
 READ = (*PROBES, "/metrics", "/docs.json")
@@ -40,6 +47,9 @@ class Service:
 
     host: str
     log: Path
+    cards: Path
+    """The online store of the cards' windows."""
+
     page: dict[str, Any] = field(default_factory=dict)
     heard: list[str] = field(default_factory=list)
     session: requests.Session = field(default_factory=requests.Session)
@@ -64,6 +74,7 @@ def service(demo: Path) -> Iterator[Service]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with copied(demo) as ws:
+        ISSUER.release(ws)
         process = subprocess.Popen(
             [MLOPS, "serve", "--dir", ws.home, "--port", str(port)],
             stdout=subprocess.PIPE,
@@ -74,7 +85,7 @@ def service(demo: Path) -> Iterator[Service]:
             assert process.stdout is not None
             line = process.stdout.readline()
             assert line.startswith("ready: http://127.0.0.1"), line
-            running = Service(f"127.0.0.1:{port}", ws.home / "serving.log")
+            running = Service(f"127.0.0.1:{port}", ws.home / "serving.log", CardDays(ws).features / "online.db")
             running.page = running.ask("/docs.json", b"", "GET").json()
             yield running
         finally:
@@ -96,6 +107,9 @@ def try_all(service: Service, path: str, mode: Literal["positive", "negative"], 
     )
     @given(case=operation.as_strategy(schemathesis.GenerationMode(mode)))
     def send(case: Case) -> None:
+        if mode == "positive" and path == "/score":
+            # No schema can say that a payment was made by now.
+            case.body["timestamp"] = ISSUER.midnight(TODAY).isoformat()
         answer = case.call(f"http://{service.host}", session=service.session, headers=service.key(path), timeout=10)
         case.validate_response(answer)
         statuses.add(answer.status_code)
@@ -144,6 +158,61 @@ def test_answers_about_known_customers_fit_the_models(service: Service, demo: Pa
         assert asked_about.item_id == worst.item_id
     batch = service.ask("/recommend_batch", json.dumps({"user_ids": known}).encode())
     assert [one.user_id for one in Recommendations.model_validate_json(batch.content).answers] == known
+
+
+def score(service: Service, body: dict[str, Any]) -> Score:
+    return Score.model_validate_json(service.ask("/score", json.dumps(body).encode()).content)
+
+
+def test_payments_are_scored_by_what_is_known(service: Service) -> None:
+    """The scores are those of the model that was fitted, on the features of the batch; the log's row is the answer's."""
+    payments = bodies(ISSUER.payments.slice(0, 50))
+    answers = [score(service, body) for body in payments]
+    assert [one.transaction_id for one in answers] == [body["transaction_id"] for body in payments]
+    assert [one.score for one in answers] == pytest.approx(ISSUER.model.score(ISSUER.features[:50]).tolist(), abs=1e-6)
+    assert {one.features for one in answers} <= {"fresh", "some_features"}
+
+
+def test_with_the_store_hanging_payments_are_scored(service: Service) -> None:
+    """Without features, which the answer says; once the store is back, with them."""
+    [body] = bodies(ISSUER.payments.slice(60, 1))
+    with locked(service.cards):
+        blind = score(service, body)
+        assert (blind.features, blind.features_as_of) == ("no_features", None)
+        assert "the feature store does not answer" in (blind.degraded or "")
+    assert until_fresh(service, body).model_version == blind.model_version
+
+
+def until_fresh(service: Service, body: dict[str, Any]) -> Score:
+    """The first answer with features; each worker tries its store again once a second."""
+    deadline = time.monotonic() + 10
+    while (found := score(service, body)).features != "fresh":
+        assert time.monotonic() < deadline
+    return found
+
+
+ODD_PAYMENTS: dict[str, tuple[dict[str, Any], int]] = {
+    "as text": ({"amount": "40"}, 400),
+    "negative": ({"amount": -1}, 400),
+    "NaN": ({"amount": float("nan")}, 400),
+    "nobody's": ({"customer_id": None}, 400),
+    "a field more": ({"currency": "EUR"}, 400),
+    "to come": ({"timestamp": "2999-01-01T00:00:00"}, 400),
+    "with its zone": ({"timestamp": "2025-03-17T12:30:00+02:00"}, 200),
+    "of an unknown category": ({"category": "spaceships"}, 200),
+    "by an unknown channel": ({"channel": "pigeon"}, 200),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_PAYMENTS)
+def test_odd_payments(service: Service, odd: str) -> None:
+    """Each is scored, or refused with the field that is wrong."""
+    changed, status = ODD_PAYMENTS[odd]
+    [body] = bodies(ISSUER.payments.slice(0, 1))
+    answer = service.ask("/score", json.dumps(body | changed).encode())
+    assert answer.status_code == status, answer.text
+    if status == 400:
+        assert [wrong.field for wrong in Error.model_validate_json(answer.content).detail] == list(changed)
 
 
 BODIES = {

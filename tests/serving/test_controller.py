@@ -16,9 +16,11 @@ import pytest
 from scipy.sparse import csr_array
 
 from ingest.errors import LakeError
-from serving.controller import AGAIN_S, KEPT_MODELS, Controller
+from serving.controller import Controller
+from serving.live_aliases import AGAIN_S
 from serving.release import Release, Traffic
 from serving.slots import file_sha256, take_over
+from serving.version_copies import KEPT_MODELS
 from tests.training.histories import (
     MONDAY,
     aliases,

@@ -14,6 +14,8 @@ import pytest
 from serving.follower import AGAIN_S, SILENT_S, Follower
 from serving.release import Artefact, Release, ServingFolder, Traffic
 from tests.serving.released import Disk, version_in
+from tests.serving.small_issuer import fraud_version_in
+from training.fraud.artefact import FRAUD
 from training.recommender.artefact import RANKER
 
 CANARY = Traffic("canary", 0.1)
@@ -203,6 +205,69 @@ def test_a_refused_release_is_looked_at_again(
     clock.now += 0.1
     follower.look()
     assert versions(follower) == {"champion": "2"}
+
+
+def scores_by(follower: Follower) -> dict[str, str]:
+    assert follower.fraud is not None
+    return {slot: held.version for slot, held in follower.fraud.held.items()}
+
+
+def test_a_release_of_before_there_was_a_fraud_model_is_taken_over(
+    follower: Follower, folder: ServingFolder, disk: Disk
+) -> None:
+    """Workers that start again on an old workspace find a file that names none."""
+    record = disk.release(1, champion="1").to_dict()
+    folder.release.write_text(json.dumps({n: v for n, v in record.items() if n not in ("fraud", "fraud_previous")}))
+    follower.look()
+    assert (versions(follower), follower.fraud) == ({"champion": "1"}, None)
+    assert follower.release == disk.release(1, champion="1")
+
+
+def test_the_fraud_model_is_taken_over_and_rolled_back_in_place(
+    follower: Follower, folder: ServingFolder, disk: Disk, tmp_path: Path
+) -> None:
+    """A release, its successor, and back: what scored before is the same object again."""
+    one, two = (fraud_version_in(tmp_path / name, name) for name in ("1", "2"))
+    held = []
+    for generation, (fraud, previous) in enumerate([(one, None), (two, one), (one, None)], 1):
+        folder.write_release(replace(disk.release(generation, champion="1"), fraud=fraud, fraud_previous=previous))
+        follower.look()
+        assert follower.fraud is not None
+        held.append(follower.fraud.champion)
+    assert [scorer.version for scorer in held] == ["1", "2", "1"]
+    assert held[2] is held[0]
+
+
+def test_a_broken_fraud_model_holds_up_no_ranker(
+    follower: Follower, folder: ServingFolder, disk: Disk, clock: Clock, tmp_path: Path
+) -> None:
+    """A rollback of the recommender does not wait for it; mended, it is taken over without a new release."""
+    one, two = (fraud_version_in(tmp_path / name, name) for name in ("1", "2"))
+    folder.write_release(replace(disk.release(1, champion="1"), fraud=one))
+    follower.look()
+    (Path(two.path) / FRAUD.files["golden"]).unlink()
+    folder.write_release(replace(disk.release(2, champion="2"), fraud=two, fraud_previous=one))
+    follower.look()
+    assert (versions(follower), scores_by(follower)) == ({"champion": "2"}, {"champion": "1"})
+    fraud_version_in(tmp_path / "2", "2")
+    clock.now += AGAIN_S
+    follower.look()
+    assert scores_by(follower) == {"champion": "2", "previous": "1"}
+
+
+def test_a_broken_ranker_holds_up_no_fraud_model(
+    follower: Follower, folder: ServingFolder, disk: Disk, tmp_path: Path
+) -> None:
+    """Nor the other way round: the release counts as the one that the recommender's slots were made from."""
+    one, two = (fraud_version_in(tmp_path / name, name) for name in ("1", "2"))
+    folder.write_release(replace(disk.release(1, champion="1"), fraud=one))
+    follower.look()
+    broken = replace(disk.release(2), champion=Artefact("4", "/nowhere", "0" * 64), fraud=two)
+    folder.write_release(broken)
+    follower.look()
+    assert (versions(follower), scores_by(follower)) == ({"champion": "1"}, {"champion": "2"})
+    assert follower.release is not None
+    assert follower.release.generation == 1
 
 
 def test_a_silent_controller_holds_the_canary_back(

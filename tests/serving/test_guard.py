@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ingest.errors import SettingsError
-from serving.guard import Buckets, Guard, Limits, limits_from_environment
+from serving.guard import UNRELEASED, Buckets, Guard, Limits, limits_from_environment
 from serving.openapi import Error, page
 
 SHOP, OTHER_SHOP, CONTROL = "a-shops-key-23a5e6f0c1", "another-shops-key-9d41", "the-control-key-77b2d9e4"
@@ -369,6 +369,12 @@ def test_errors_are_said_in_our_words(status: int, body: bytes, error: str, deta
     assert said.headers[b"content-length"] == b"%d" % len(said.body)
     assert said.error.startswith(error)
     assert json.loads(said.body).get("detail", []) == detail
+
+
+def test_without_a_fraud_model_only_scoring_is_concerned() -> None:
+    """Who asks for a score is told what is missing, and that the rest goes on."""
+    said = ask(Guard(Backend(503, (), (b"[]",)), Limits(), PAGE), "/score")
+    assert (said.status, said.error) == (503, UNRELEASED["/score"])
 
 
 def test_good_answers_pass_untouched() -> None:

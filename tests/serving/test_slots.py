@@ -13,6 +13,7 @@ import pytest
 
 from ingest.errors import ArtefactError
 from serving.release import Artefact, Traffic
+from serving.served_kind import SERVED_RANKER
 from serving.slots import file_sha256, load_item_index, load_model, take_over
 from tests.serving.released import Disk, contents, index_in, pairs, ranker, version_in
 from tests.serving.small_shop import shop
@@ -55,7 +56,7 @@ def test_one_flipped_byte_is_refused(tmp_path: Path, file: str) -> None:
     content = bytearray((tmp_path / file).read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / file).write_bytes(content)
-    with pytest.raises(ArtefactError, match="Version 17 was altered: its files have sha256 "):
+    with pytest.raises(ArtefactError, match="Version 17 of 'recommender' was altered: its files have sha256 "):
         load_model(artefact)
 
 
@@ -64,7 +65,7 @@ def test_a_version_without_one_of_its_files_is_refused(tmp_path: Path, file: str
     """The message names the file that is missing."""
     artefact = version_in(tmp_path, "17")
     (tmp_path / file).unlink()
-    with pytest.raises(ArtefactError, match=f"Version 17 is not whole: .*{file}"):
+    with pytest.raises(ArtefactError, match=f"Version 17 of 'recommender' is not whole: .*{file}"):
         load_model(artefact)
 
 
@@ -107,9 +108,10 @@ def test_trees_that_take_too_long_are_refused(tmp_path: Path) -> None:
     """The message says how long they take, and how long they may."""
     artefact = version_in(tmp_path, "17")
     with pytest.raises(
-        ArtefactError, match=r"Version 17 is refused: scoring 200 pairs takes \d+\.\d ms, allowed are 0"
+        ArtefactError,
+        match=r"Version 17 of 'recommender' is refused: scoring 200 pairs takes \d+\.\d ms, allowed are 0",
     ):
-        load_model(artefact, slow_ms=0.0)
+        load_model(artefact, replace(SERVED_RANKER, slow_ms=0.0))
 
 
 def test_a_rollback_moves_pointers(disk: Disk) -> None:
