@@ -61,7 +61,7 @@ def _challenger(ledger: Ledger, as_of: int) -> Figures:
     """What scores in the shadow beside what is live, on the same payments; evidence for people, for the gates decide about it."""
     rows = ledger.rows(as_of - COMPARED_DAYS, as_of)
     live = ledger.score[rows]
-    replaced = {release.replaces for release in ledger.releases}
+    replaced = {release.replaces for release in ledger.releases if release.day < as_of}
     newest = ledger.rows(as_of - 1, as_of)
     shadows = [
         name
