@@ -15,7 +15,7 @@ from monitoring.fraud.figures import Standing
 from training.fraud.label_book import CHARGEBACK
 
 Cause = Literal[
-    "none", "festival", "covariate_harmless", "covariate_harmful", "concept_new", "concept_mutated", "prior_shift",
+    "none", "festival", "aftermath", "covariate_harmless", "covariate_harmful", "concept_new", "concept_mutated", "prior_shift",
     "label_flips", "missed_fraud", "biased_source", "label_delay", "skew", "bad_release", "poisoned_labels",
     "unit_change", "nulls", "stuck_column", "duplicated_batch", "time_zone", "retyped_column", "new_category",
     "missing_batch", "missing_column", "two_at_once", "unexplained",
@@ -255,8 +255,16 @@ def chargebacks_missing(read: Reader) -> bool:
     )
 
 
+#: What a calendar calls the days of a batch that was quarantined: what is seen of them is known to be wrong.
+QUARANTINED = "quarantined batch"
+
+
 def in_calendar(read: Reader) -> bool:
     return read.event is not None
+
+
+def after_quarantine(read: Reader) -> bool:
+    return read.event == QUARANTINED
 
 
 def prior_rose(read: Reader) -> bool:
@@ -339,6 +347,7 @@ RULES: tuple[Rule, ...] = (
     Rule("biased_source", "labels", source_biased, "one analyst queue clears what others call fraud", biased_queue),
     Rule("label_flips", "labels", labels_flipped, "gold contradicts what was called fraud"),
     Rule("missed_fraud", "labels", chargebacks_missing, "chargebacks do not follow what analysts find"),
+    Rule("aftermath", "payments", after_quarantine, "days of a batch that was quarantined are still looked at"),
     Rule("festival", "payments", in_calendar, "the calendar explains the shift"),
     Rule(
         "covariate_harmful",
@@ -420,7 +429,7 @@ def diagnose(standings: Mapping[str, Standing], event: str | None) -> Diagnosis:
     found = [rule for rule in tried if rule.applies]
     together = {rule.family: rule for rule in reversed(found) if rule.family in DIRECT}
     moved = next((rule for rule in found if rule.family == "payments"), None)
-    if moved and moved.cause != "festival" and together and "batch" not in together:
+    if moved and moved.cause not in ("festival", "aftermath") and together and "batch" not in together:
         together["payments"] = moved  # a wrong batch moves payments by itself; labels and releases do not
     if len(together) >= 2:
         both = sorted(together.values(), key=tried.index)

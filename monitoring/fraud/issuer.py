@@ -21,12 +21,14 @@ from ingest.card_incidents import Incident, incident
 from ingest.card_world import CardSettings, CardWorld
 from ingest.errors import SettingsError
 from ingest.whole_files import write_json, write_whole
+from monitoring.fraud.diagnosis import QUARANTINED
 from monitoring.fraud.kept_days import KeptDays
 from monitoring.fraud.stream import Stream, spoiled_examples
 from training.carry_out import record_and_carry_out
 from training.fraud.artefact import FRAUD
 from training.fraud.card_days import CardDays
 from training.fraud.model import fingerprint
+from training.fraud.orders import orders_after
 from training.mlflow_registry import MlflowRegistry
 from training.promotion import aliases_after
 from training.vocabulary import Decision
@@ -64,6 +66,7 @@ def live_day(cards: CardDays, as_of: datetime) -> dict[str, Any]:
             )
         if number == len(stream.days):  # else it was lived by a run that died before it could say so
             harm, first = _under_way(cards, stream)
+            _redeliver(cards, stream)
             _take_over(stream)
             stream.live_day(harm, first)
             write_registers(cards, stream)
@@ -169,14 +172,16 @@ def _take_over(stream: Stream) -> None:
 
 
 def write_registers(cards: CardDays, stream: Stream) -> None:
-    """The two tables that are no day's: what was released, and the festivals up to four weeks ahead."""
+    """The two tables that are no day's: what was released; festivals up to four weeks ahead, and days that were quarantined."""
     releases = pd.DataFrame(
         [(name, stream.midnight(day), replaced) for name, day, replaced in stream.releases],
         columns=["model_version", "released_at", "replaces"],
     )
     days = (stream.world.date_of(n) for n in range(len(stream.days) + 28))
     festive = [(day, day, found.name) for n, day in enumerate(days) if (found := stream.world.festival_on(n))]
-    calendar = pd.DataFrame(festive, columns=["first_day", "last_day", "name"])
+    orders = orders_after(cards.ws.decisions.read(FRAUD.model), stream.midnight(len(stream.days)))
+    wrong = [(day, day, QUARANTINED) for day in sorted(orders.quarantined_days)]
+    calendar = pd.DataFrame([*wrong, *festive], columns=["first_day", "last_day", "name"])
     for name, frame in (("releases", releases), ("calendar", calendar)):
         table = pa.Table.from_pandas(frame, preserve_index=False)
         write_whole(cards.tables / f"{name}.parquet", partial(pq.write_table, table))
@@ -190,21 +195,34 @@ def _under_way(cards: CardDays, stream: Stream) -> tuple[Incident, int]:
     if not begun:
         return Incident(), number
     harm, first = begun[-1].incident(stream.world.settings.seed), begun[-1].first_day
-    if _told(cards, "quarantine_batch", first, day):
+    if _mended(cards, "quarantine_batch", first) <= day:
         harm = replace(harm, feed=())
-    if _told(cards, "roll_back", first, day):
+    if _mended(cards, "roll_back", first) <= day:
         harm = replace(harm, skew=None)
     return harm, number - (day - first).days
 
 
-def _told(cards: CardDays, action: str, since: date, day: date) -> bool:
-    """Whether that was the watch's answer long enough ago for its owner to have mended what was wrong."""
+def _redeliver(cards: CardDays, stream: Stream) -> None:
+    """The days of a feed that is mended come again, as they should have been: what is computed from them later is right."""
+    days, zero = stream.days, stream.world.settings.start
+    assert isinstance(days, KeptDays)
+    for ordered in _ordered(cards):
+        harm, first = ordered.incident(stream.world.settings.seed), (ordered.first_day - zero).days
+        ends = (_mended(cards, "quarantine_batch", ordered.first_day) - zero).days
+        for number in range(first, ends) if harm.feed and ends <= len(days) else ():
+            right = stream.world.day(number, harm.world(first)).transactions
+            if not days[number].delivered.equals(right):
+                days.redeliver(number, right)
+
+
+def _mended(cards: CardDays, action: str, since: date) -> date:
+    """The day from which on what was wrong is right, a while after its owner was told by that answer; none yet is never."""
     told = [
         datetime.fromisoformat(decision.at).date()
         for decision in cards.ws.decisions.read(FRAUD.model)
         if decision.kind in ("watch", "human_approval") and decision.action == action
     ]
-    return any(since <= at <= day - timedelta(days=MENDED_DAYS) for at in told)
+    return min((at + timedelta(days=MENDED_DAYS) for at in told if at >= since), default=date.max)
 
 
 def _orders_path(cards: CardDays) -> Path:

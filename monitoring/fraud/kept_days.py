@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import MutableSequence
 from functools import partial
 from typing import Any, overload
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from feature_repo.card_features import FEATURES
 from ingest.card_world import CardWorld
@@ -56,6 +58,16 @@ class KeptDays(MutableSequence[Lived]):
         self._read[lived.number] = lived
         self._length += 1
 
+    def redeliver(self, number: int, transactions: pa.Table) -> None:
+        """Take a day's payments as they should have been delivered; what came first goes to quarantine. The rest stays as it was."""
+        path = self._cards.path("transactions", self._world.date_of(number))
+        aside = self._cards.home / "quarantine" / "transactions" / path.name
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        if not aside.exists():
+            shutil.copy(path, aside)
+        write_whole(path, partial(pq.write_table, transactions))
+        self._read.pop(number, None)
+
     def insert(self, _index: int, _value: Lived) -> None:
         raise TypeError("Days come one after the other: append.")
 
@@ -69,11 +81,14 @@ class KeptDays(MutableSequence[Lived]):
         }
         delivered = tables["transactions"]
         rows = typed(delivered).rows
-        scores = tables["scores"].to_pandas()
-        live = scores[scores["role"] == "live"]
+        ids = delivered["transaction_id"].to_numpy()
+        offline, online = (_matrix(tables[name], ids) for name in ("features_offline", "features_online"))
+        by_version = tables["scores"].to_pandas().groupby("model_version", sort=False)
+        scores = {str(name): part.set_index("transaction_id").loc[ids] for name, part in by_version}
+        [live] = [part for part in scores.values() if part["role"].iloc[0] == "live"]
         return Lived(
-            number, delivered, rows, _matrix(tables["features_offline"]), _matrix(tables["features_online"]),
-            {str(name): part["score"].to_numpy() for name, part in scores.groupby("model_version", sort=False)},
+            number, delivered, rows, offline, online,
+            {name: part["score"].to_numpy() for name, part in scores.items()},
             str(live["model_version"].iloc[0]), Decided(live["blocked"].to_numpy(), live["explored"].to_numpy()),
             tables["labels"], tables["audits"], *truth_of(self._world.day(number), rows),
         )  # fmt: skip
@@ -94,5 +109,7 @@ class KeptDays(MutableSequence[Lived]):
             write_whole(self._cards.path(name, self._world.date_of(lived.number)), partial(pq.write_table, table))
 
 
-def _matrix(features: pa.Table) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return np.column_stack([features[name].to_numpy() for name in FEATURES]).astype(np.float32)
+def _matrix(features: pa.Table, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    """In the order of the payments as they are delivered now: a batch that was mended has lost what came twice."""
+    rows = pd.Index(features["transaction_id"].to_numpy()).get_indexer(ids)
+    return np.column_stack([features[name].to_numpy()[rows] for name in FEATURES]).astype(np.float32)

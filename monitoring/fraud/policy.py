@@ -40,6 +40,7 @@ _QUARANTINE_BATCH = Response(
 RESPONSES: Mapping[Cause, Response] = {
     "none": Response("hold", "nobody", "nothing is out of the ordinary"),
     "festival": Response("hold", "nobody", "the calendar says that this passes"),
+    "aftermath": Response("hold", "nobody", "the batch is mended; what was delivered wrong is looked at for a week", training_frozen=True),
     "covariate_harmless": Response("hold", "nobody", "the model holds on the new payments"),
     "covariate_harmful": Response("retrain_in_shadow", "model owner", "labels are verified, and the payments are new to the model"),
     "concept_new": Response("retrain_in_shadow", "model owner", "labels are verified, and show a pattern the model has not seen"),

@@ -31,6 +31,7 @@ FAMILY = {rule.cause: rule.family for rule in RULES}
 POLICY_TABLE: list[tuple[Cause, ActionName, str, bool]] = [
     ("none", "hold", "nobody", False),
     ("festival", "hold", "nobody", False),
+    ("aftermath", "hold", "nobody", True),
     ("covariate_harmless", "hold", "nobody", False),
     ("covariate_harmful", "retrain_in_shadow", "model owner", False),
     ("concept_new", "retrain_in_shadow", "model owner", False),
