@@ -54,12 +54,14 @@ def taken(**changed: Any) -> Any:
         ("timestamp", "2025-02-30T12:00:00", "day value is outside"),
         ("timestamp", "9999-12-31T23:59:59-05:00", "not later than tomorrow"),
         ("timestamp", "0001-01-01T00:00:00+05:00", "after 1999"),
-        ("timestamp", (NOW + AHEAD + timedelta(minutes=1)).isoformat(), "not later than tomorrow"),
+        ("timestamp", "the day after tomorrow", "not later than tomorrow"),
         ("shoe_size", 42, "not permitted"),
     ],
 )
 def test_what_is_no_payment_is_refused(field: str, value: Any, said: str) -> None:
     """One field is named, and how it should be."""
+    if value == "the day after tomorrow":  # not in the table itself: workers must collect the same names
+        value = (NOW + AHEAD + timedelta(minutes=1)).isoformat()
     with pytest.raises(ValidationError) as refused:
         taken(**{field: value})
     [wrong] = refused.value.errors()
