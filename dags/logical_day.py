@@ -17,7 +17,7 @@ def cards() -> CardDays:
 
 
 def day_of(context: Mapping[str, Any]) -> datetime:
-    """The midnight a run is about: what it was triggered with, or the one after the last that was settled.
+    """The midnight a run is about: what it was triggered with, or the one after the last that was done.
 
     The simulated issuer's days need not be those of the calendar: each run of the clock is its next day.
     """
@@ -28,11 +28,11 @@ def day_of(context: Mapping[str, Any]) -> datetime:
 
 
 def next_day(days: CardDays) -> datetime:
-    """The first midnight whose watch is not settled, after the history that is lived before there is anything to watch."""
+    """The first midnight whose night is not done, after the history that is lived before there is anything to watch."""
     from monitoring.fraud.beginning import history_ends  # loads models; the scheduler reads this file every half minute
 
-    settled = days.parts.done("settle")
-    return (settled[-1] if settled else history_ends()) + timedelta(days=1)
+    nights = days.parts.done("night")
+    return (nights[-1] if nights else history_ends()) + timedelta(days=1)
 
 
 def note_failure(context: Mapping[str, Any]) -> None:

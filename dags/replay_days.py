@@ -15,6 +15,7 @@ from monitoring.fraud.beginning import begin
 from monitoring.fraud.issuer import order_incident
 from training.fraud.artefact import FRAUD
 from training.fraud.card_days import CardDays
+from training.fraud.orders import orders_after
 from training.promotion import aliases_after
 from training.settings import Settings, store_settings
 from training.workspace import Workspace
@@ -37,7 +38,7 @@ def replay_days(
         store_settings(settings)
         begin(cards, said)
         if incident is not None:
-            order_incident(cards, *incident)
+            order_incident(cards, *incident, within=days)
         airflow, records = InProcessAirflow(settings.home), []
         for _ in range(days):
             as_of = next_day(cards)
@@ -54,7 +55,7 @@ def _record(cards: CardDays, as_of: datetime) -> dict[str, Any]:
     return {
         **{name: settled[name] for name in ("as_of", "cause", "outcome", "actor")},
         "why": watched["why"],
-        "training_frozen": watched["training_frozen"],
+        "training_frozen": orders_after(until, as_of).training_frozen,
         "champion": aliases_after(until, FRAUD.model).champion,
         "decisions": [f"{d.kind}: {d.reason}" for d in until if d.at == as_of.isoformat() and d.kind != "watch"],
     }

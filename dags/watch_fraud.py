@@ -13,8 +13,8 @@ from monitoring.fraud.answers import ANSWERS, DEFAULT_ANSWER
 from training.fraud.candidate_question import CANDIDATE_ANSWERS, DEFAULT_CANDIDATE_ANSWER
 from training.settings import settings_from_environment
 
-#: Tomorrow's watch waits for today's: nobody may hold it up for longer than that.
-LONGEST_S = 20 * 3600.0
+#: Tomorrow's watch waits for today's, which may ask twice: nobody may hold it up for longer than that.
+LONGEST_S = 10 * 3600.0
 
 
 def _patience() -> timedelta:
@@ -122,7 +122,9 @@ def watch_fraud() -> None:
 
     @task.branch
     def unsure(promoted: dict[str, Any]) -> str | None:
-        return "ask_about_candidate" if promoted.get("question") else None
+        from training.fraud.daily import is_to_be_settled
+
+        return "ask_about_candidate" if is_to_be_settled(cards(), midnight(promoted)) else None
 
     ask_about_candidate = HITLOperator(
         task_id="ask_about_candidate",
@@ -140,16 +142,23 @@ def watch_fraud() -> None:
         answer = context["ti"].xcom_pull(task_ids="ask_about_candidate")
         return settle_candidate(cards(), midnight(promoted), answer)
 
+    @task(trigger_rule="none_failed", multiple_outputs=False)
+    def close(settled: dict[str, Any]) -> dict[str, Any]:
+        # Without this part the next run is about the same night again, and each step that was done is not done twice.
+        return cards().parts.once(midnight(settled), "night", lambda: {"as_of": settled["as_of"]})
+
     watched = watch(windows(live()))
     settled = settle(watched)
     route(watched) >> [ask, settled]
     ask >> settled
-    tell(settled)
-    calibrated, judged = calibrate(settled), judge()
-    act(settled) >> [go_back(settled), fit(settled), calibrated, judged]
+    told, calibrated, judged = tell(settled), calibrate(settled), judge()
+    went_back, fitted = go_back(settled), fit(settled)
+    act(settled) >> [went_back, fitted, calibrated, judged]
     calibrated >> judged
     promoted = promote(judged)
-    unsure(promoted) >> ask_about_candidate >> settle_candidate(promoted)
+    candidate_settled = settle_candidate(promoted)
+    unsure(promoted) >> ask_about_candidate >> candidate_settled
+    [told, went_back, fitted, promoted, candidate_settled] >> close(settled)
 
 
 def midnight(reference: dict[str, Any]) -> datetime:

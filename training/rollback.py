@@ -31,12 +31,16 @@ def roll_back(
     """
     decisions = ws.decisions.read(model)
     live = aliases_after(decisions, model)
-    target = to or (live.champion if live.challenger else live.previous)
+    # Only a canary answers customers: what scores in the shadow is no reason to keep the champion.
+    canary = next(
+        (d.model_version for d in decisions if d.kind == "canary" and d.model_version == live.challenger), None
+    )
+    target = to or (live.champion if canary else live.previous)
     if target is None:
         raise RegistryError(
             "There is no previous version to go back to. `mlops status` lists the versions; name one with --to."
         )
-    if target == live.champion and not live.challenger:
+    if target == live.champion and not canary:
         raise RegistryError(f"Version {target} is live already; name another one with --to.")
     promoted = [d.model_version for d in decisions if d.kind == "promotion"]
     if target not in promoted:
@@ -44,7 +48,7 @@ def roll_back(
             f"Version {target} was never promoted: the gates have not let it through, and going back is no way around "
             f"them. Versions that were live: {', '.join(filter(None, promoted)) or 'none'}."
         )
-    left = live.challenger if target == live.champion else live.champion
+    left = canary if target == live.champion else live.champion
     decision = Decision(
         at=as_of.isoformat(),
         actor=actor,

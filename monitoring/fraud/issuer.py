@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, time, timedelta
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingest.card_incidents import Incident, incident
-from ingest.card_world import CardSettings, CardWorld
+from ingest.card_world import CardSettings, CardWorld, ChangeOn
 from ingest.errors import SettingsError
 from ingest.whole_files import write_json, write_whole
 from monitoring.fraud.diagnosis import QUARANTINED
@@ -27,9 +28,9 @@ from monitoring.fraud.stream import Stream, spoiled_examples
 from training.carry_out import record_and_carry_out
 from training.fraud.artefact import FRAUD
 from training.fraud.card_days import CardDays
-from training.fraud.model import fingerprint
-from training.fraud.orders import orders_after
-from training.mlflow_registry import MlflowRegistry
+from training.fraud.model import FraudModel, fingerprint
+from training.fraud.orders import days_quarantined
+from training.mlflow_registry import MlflowRegistry, Version
 from training.promotion import aliases_after
 from training.vocabulary import Decision
 
@@ -69,7 +70,7 @@ def live_day(cards: CardDays, as_of: datetime) -> dict[str, Any]:
             _redeliver(cards, stream)
             _take_over(stream)
             stream.live_day(harm, first)
-            write_registers(cards, stream)
+        write_registers(cards, stream)
         lived = stream.days[number]
         return {
             "as_of": f"{as_of:%Y-%m-%d}",
@@ -81,40 +82,42 @@ def live_day(cards: CardDays, as_of: datetime) -> dict[str, Any]:
     return cards.parts.once(as_of, "live", work)
 
 
-def order_incident(cards: CardDays, cause: str, strength: float) -> Rehearsed:
-    """Let an incident begin on the next day. Raises SettingsError for what is not rehearsed.
+def order_incident(cards: CardDays, cause: str, strength: float, *, within: int = 0) -> Rehearsed:
+    """Let an incident begin on the next day; the same one that was ordered `within` so many days goes on.
 
     A bad release is put live past the gates, as the record says: the gates are there to make that impossible.
+    Raises SettingsError for what is not rehearsed.
     """
-    stream = stream_of(cards)
+    stream, orders = stream_of(cards), _ordered(cards)
     ordered = Rehearsed(cause, strength, stream.world.date_of(len(stream.days)))
     harm = ordered.incident(cards.ws.settings.seed)
+    if orders and _goes_on(orders[-1], ordered, within):
+        ordered = orders[-1]
+    else:
+        write_json(_orders_path(cards), [_as_json(r) for r in (*orders, ordered)])
     if harm.release:
-        _put_live(cards, stream, harm)
-    write_json(_orders_path(cards), [_as_json(r) for r in (*_ordered(cards), ordered)])
+        _put_live(cards, stream, harm, ordered)
     return ordered
 
 
-def _put_live(cards: CardDays, stream: Stream, harm: Incident) -> None:
-    """Fit a third version as the incident leaves it, and promote it as somebody would who goes around the gates."""
-    at, rows = stream.midnight(len(stream.days)), spoiled_examples(stream, harm)
-    model = rows.fitted(seed=stream.world.settings.seed)
-    version = MlflowRegistry(cards.ws.settings, FRAUD).register(
-        model,
-        golden=FRAUD.golden(model, rows.features),
-        params={},
-        metrics={},
-        tags={"as_of": f"{at:%Y-%m-%d}", "fingerprint": fingerprint(model), "rehearsed": harm.cause},
-        run_name=f"rehearsed {harm.cause}",
-    )
-    learned = pa.table(
-        {"model_version": [version.version] * len(rows.ids), "transaction_id": rows.ids, "is_fraud": rows.fraud}
-    )
-    write_whole(cards.learned_path(version.version), partial(pq.write_table, learned))
+def _goes_on(before: Rehearsed, now: Rehearsed, within: int) -> bool:
+    same = (before.cause, before.strength) == (now.cause, now.strength)
+    return same and before.first_day > now.first_day - timedelta(days=within)
+
+
+def _put_live(cards: CardDays, stream: Stream, harm: Incident, ordered: Rehearsed) -> None:
+    """Fit a third version as the incident leaves it, and promote it as somebody would who goes around the gates; once."""
+    registry, key = MlflowRegistry(cards.ws.settings, FRAUD), f"rehearsed {harm.cause} {ordered.first_day}"
+    version = registry.find(key) or _fit_badly(cards, registry, stream, harm, key)
+    promoted = [
+        d for d in cards.ws.decisions.read(FRAUD.model) if d.kind == "promotion" and d.model_version == version.version
+    ]
+    if promoted:
+        return
     record_and_carry_out(
         cards.ws,
         Decision(
-            at=at.isoformat(),
+            at=datetime.combine(ordered.first_day, time()).isoformat(),
             actor="person:rehearsal",
             kind="promotion",
             subject=f"{FRAUD.model} version {version.version}",
@@ -125,6 +128,22 @@ def _put_live(cards: CardDays, stream: Stream, harm: Incident) -> None:
             run_id=version.run_id,
         ),
     )
+
+
+def _fit_badly(
+    cards: CardDays, registry: MlflowRegistry[FraudModel], stream: Stream, harm: Incident, key: str
+) -> Version:
+    rows = spoiled_examples(stream, harm)
+    model = rows.fitted(seed=stream.world.settings.seed)
+    tags = {"key": key, "as_of": str(stream.world.date_of(len(stream.days))), "fingerprint": fingerprint(model)}
+    version = registry.register(
+        model, golden=FRAUD.golden(model, rows.features), params={}, metrics={}, tags=tags, run_name=key
+    )
+    learned = pa.table(
+        {"model_version": [version.version] * len(rows.ids), "transaction_id": rows.ids, "is_fraud": rows.fraud}
+    )
+    write_whole(cards.learned_path(version.version), partial(pq.write_table, learned))
+    return version
 
 
 def stream_of(cards: CardDays) -> Stream:
@@ -150,7 +169,7 @@ def stream_of(cards: CardDays) -> Stream:
         models,
         live.champion or "rule",
         releases,
-        days=KeptDays(cards, world),
+        days=KeptDays(cards, world, partial(_world_on, cards, world)),
         audited_from=AUDITED_FROM,
         challenger=live.challenger,
     )
@@ -179,9 +198,13 @@ def write_registers(cards: CardDays, stream: Stream) -> None:
     )
     days = (stream.world.date_of(n) for n in range(len(stream.days) + 28))
     festive = [(day, day, found.name) for n, day in enumerate(days) if (found := stream.world.festival_on(n))]
-    orders = orders_after(cards.ws.decisions.read(FRAUD.model), stream.midnight(len(stream.days)))
-    wrong = [(day, day, QUARANTINED) for day in sorted(orders.quarantined_days)]
-    calendar = pd.DataFrame([*wrong, *festive], columns=["first_day", "last_day", "name"])
+    wrong = [(day, day, QUARANTINED) for day in sorted(days_quarantined(cards.ws.decisions.read(FRAUD.model)))]
+    seasons = [
+        (ordered.first_day, ordered.first_day + timedelta(days=HELD_DAYS), "season")
+        for ordered in _ordered(cards)
+        if ordered.incident(stream.world.settings.seed).in_calendar
+    ]
+    calendar = pd.DataFrame([*wrong, *seasons, *festive], columns=["first_day", "last_day", "name"])
     for name, frame in (("releases", releases), ("calendar", calendar)):
         table = pa.Table.from_pandas(frame, preserve_index=False)
         write_whole(cards.tables / f"{name}.parquet", partial(pq.write_table, table))
@@ -204,15 +227,25 @@ def _under_way(cards: CardDays, stream: Stream) -> tuple[Incident, int]:
 
 def _redeliver(cards: CardDays, stream: Stream) -> None:
     """The days of a feed that is mended come again, as they should have been: what is computed from them later is right."""
-    days, zero = stream.days, stream.world.settings.start
+    days, zero, orders = stream.days, stream.world.settings.start, _ordered(cards)
     assert isinstance(days, KeptDays)
-    for ordered in _ordered(cards):
+    for ordered, next_one in zip_longest(orders, orders[1:]):
         harm, first = ordered.incident(stream.world.settings.seed), (ordered.first_day - zero).days
-        ends = (_mended(cards, "quarantine_batch", ordered.first_day) - zero).days
-        for number in range(first, ends) if harm.feed and ends <= len(days) else ():
+        mended = _mended(cards, "quarantine_batch", ordered.first_day)
+        until = min(mended, next_one.first_day) if next_one else mended
+        for number in range(first, (until - zero).days) if harm.feed and (mended - zero).days <= len(days) else ():
             right = stream.world.day(number, harm.world(first)).transactions
             if not days[number].delivered.equals(right):
                 days.redeliver(number, right)
+
+
+def _world_on(cards: CardDays, world: CardWorld, number: int) -> ChangeOn:
+    """How the world was otherwise than usual on a day, by the incident that was under way on it."""
+    day = world.date_of(number)
+    begun = [ordered for ordered in _ordered(cards) if ordered.first_day <= day]
+    if not begun:
+        return Incident().world(0)
+    return begun[-1].incident(world.settings.seed).world((begun[-1].first_day - world.settings.start).days)
 
 
 def _mended(cards: CardDays, action: str, since: date) -> date:

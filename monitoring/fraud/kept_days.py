@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import MutableSequence
+from collections.abc import Callable, MutableSequence
 from functools import partial
 from typing import Any, overload
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from feature_repo.card_features import FEATURES
-from ingest.card_world import CardWorld
+from ingest.card_world import USUAL, CardWorld, ChangeOn
 from ingest.whole_files import write_whole
 from monitoring.fraud.stream import Lived, truth_of
 from monitoring.fraud.stream_tables import features_of, scores_of
@@ -26,8 +26,11 @@ from training.fraud.examples import Decided
 class KeptDays(MutableSequence[Lived]):
     """The days of the world from its first on. A day counts from the moment its transactions are there, which are written last."""
 
-    def __init__(self, cards: CardDays, world: CardWorld) -> None:
-        self._cards, self._world = cards, world
+    def __init__(
+        self, cards: CardDays, world: CardWorld, changed: Callable[[int], ChangeOn] = lambda _: lambda _: USUAL
+    ) -> None:
+        """`changed` says how the world was otherwise than usual on the day of a number: the truth of a day is drawn again with it."""
+        self._cards, self._world, self._changed = cards, world, changed
         self._read: dict[int, Lived] = {}
         self._length = len(list((cards.tables / "transactions").glob("*.parquet")))
 
@@ -64,7 +67,7 @@ class KeptDays(MutableSequence[Lived]):
         aside = self._cards.home / "quarantine" / "transactions" / path.name
         aside.parent.mkdir(parents=True, exist_ok=True)
         if not aside.exists():
-            shutil.copy(path, aside)
+            write_whole(aside, partial(shutil.copy, path))
         write_whole(path, partial(pq.write_table, transactions))
         self._read.pop(number, None)
 
@@ -90,7 +93,7 @@ class KeptDays(MutableSequence[Lived]):
             number, delivered, rows, offline, online,
             {name: part["score"].to_numpy() for name, part in scores.items()},
             str(live["model_version"].iloc[0]), Decided(live["blocked"].to_numpy(), live["explored"].to_numpy()),
-            tables["labels"], tables["audits"], *truth_of(self._world.day(number), rows),
+            tables["labels"], tables["audits"], *truth_of(self._world.day(number, self._changed(number)), rows),
         )  # fmt: skip
 
     def _table(self, name: str, number: int) -> pa.Table:

@@ -21,8 +21,12 @@ MOST_DAYS = 28
 
 def write_pages(cards: CardDays, as_of: datetime) -> dict[str, str | None]:
     """Write both from one reading of the tables; where each lies, None for an incident that is not there."""
-    first = opened_on(cards, as_of)
-    again = watched_again(cards, first or as_of, as_of)
+    first, began = opened_on(cards, as_of), as_of
+    if first is not None and cards.parts.require(as_of, "watch")["cause"] != "aftermath":
+        began = max(first, as_of - timedelta(days=MOST_DAYS - 1))
+    else:
+        first = None  # its batch is delivered again: the page stays as it was when the fault could be seen
+    again = watched_again(cards, began, as_of)
     today = again.days[-1]
     drift = write_drift(*windows_of(again.ledger, today.day), cards.ws.home, as_of=today.day, standings=today.standings)
     page = _write_incident(cards, first, as_of, again) if first else None
@@ -44,15 +48,13 @@ def _write_incident(cards: CardDays, first: datetime, as_of: datetime, again: Ag
 
 def opened_on(cards: CardDays, as_of: datetime) -> datetime | None:
     """The first midnight of the incident that is open on a day; None when none is."""
-    unusual = [day for day in cards.parts.done("watch") if day <= as_of and _is_unusual(cards, day)]
-    if not unusual or unusual[-1] <= as_of - timedelta(days=CLOSED_AFTER_DAYS):
-        return None
-    first = unusual[-1]
-    for day in reversed(unusual):
-        if first - day > timedelta(days=CLOSED_AFTER_DAYS):
+    first = None
+    for day in reversed([day for day in cards.parts.done("watch") if day <= as_of]):
+        if (first or as_of) - day >= timedelta(days=CLOSED_AFTER_DAYS):
             break
-        first = day
-    return max(first, as_of - timedelta(days=MOST_DAYS - 1))
+        if _is_unusual(cards, day):
+            first = day
+    return first
 
 
 def _is_unusual(cards: CardDays, day: datetime) -> bool:

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from monitoring.fraud.answers import ANSWERS
+from monitoring.fraud.batches import NEW_DAYS
 from monitoring.fraud.figures import Figure, Figures
 from monitoring.fraud.folder import read_folder
 from monitoring.fraud.ledger import EPOCH, Ledger
@@ -15,10 +16,12 @@ from monitoring.fraud.told import as_record
 from monitoring.fraud.watch import GAP_DAYS, STRIDE, Past, Watched, watch
 from training.fraud.artefact import FRAUD
 from training.fraud.card_days import CardDays
+from training.fraud.label_book import CHARGEBACK
+from training.promotion import aliases_after
 from training.vocabulary import ActionName, Decision, DecisionKind, Evidence
 
-READ_DAYS = 105
-"""Of the tables: what the newest version learned from, and the reference's eight weeks."""
+READ_DAYS = 126
+"""Of the tables: what a version that left the shadow four weeks ago learned from, and the reference's eight weeks."""
 MOST_DAYS = 120
 """Days from which what is usual is read off."""
 ANSWERED_DAYS = 7
@@ -38,6 +41,7 @@ def watch_day(cards: CardDays, as_of: datetime) -> dict[str, Any]:
         return {
             **as_record(seen, missing, remarks),
             "sources_in_doubt": list(seen.diagnosis.sources_in_doubt),
+            "champion": aliases_after(cards.ws.decisions.read(FRAUD.model), FRAUD.model).champion,
             "question": question(seen),
         }
 
@@ -75,8 +79,10 @@ def settle_day(cards: CardDays, as_of: datetime, answer: Mapping[str, Any] | Non
 
     def work() -> dict[str, Any]:
         watched = cards.parts.require(as_of, "watch")
-        decision = _by_person(as_of, watched, answer) if answer else _by_policy(cards, as_of, watched)
-        cards.ws.decisions.record(decision)
+        decision = _recorded(cards, as_of)  # by a run that died after its record: the first answer counts
+        if decision is None:
+            decision = _by_person(as_of, watched, answer) if answer else _by_policy(cards, as_of, watched)
+            cards.ws.decisions.record(decision)
         return {
             "as_of": f"{as_of:%Y-%m-%d}",
             "cause": watched["cause"],
@@ -91,12 +97,25 @@ def settle_day(cards: CardDays, as_of: datetime, answer: Mapping[str, Any] | Non
 def is_to_be_asked(cards: CardDays, as_of: datetime) -> bool:
     """Whether a person is to be asked about a day: never twice about the same day, nor about what was answered lately."""
     watched = cards.parts.require(as_of, "watch")
-    settled = cards.parts.read(as_of, "settle") is not None
-    return watched["action"] == "ask_a_person" and not settled and not has_been_answered(cards, as_of, watched["cause"])
+    settled = cards.parts.read(as_of, "settle") is not None or _recorded(cards, as_of) is not None
+    return (
+        watched["action"] == "ask_a_person" and not settled and not has_been_answered(cards, as_of, causes_of(watched))
+    )
+
+
+def causes_of(watched: Mapping[str, Any]) -> str:
+    """The cause that was named, or the two."""
+    return " and ".join(watched["parts"]) or str(watched["cause"])
+
+
+def _recorded(cards: CardDays, as_of: datetime) -> Decision | None:
+    """What was decided on a day about the model, not about one version."""
+    about = (d for d in cards.ws.decisions.read(FRAUD.model) if d.subject == FRAUD.model and d.at == as_of.isoformat())
+    return next((d for d in about if d.kind in ("watch", "human_approval")), None)
 
 
 def has_been_answered(cards: CardDays, as_of: datetime, cause: str) -> Decision | None:
-    """A person's answer to this cause that still stands."""
+    """A person's answer to this cause (`causes_of`) that still stands."""
     answers = [
         decision
         for decision in cards.ws.decisions.read(FRAUD.model)
@@ -127,11 +146,13 @@ def question(seen: Watched) -> str:
 
 def _by_policy(cards: CardDays, as_of: datetime, watched: Mapping[str, Any]) -> Decision:
     action: ActionName = watched["action"]
-    stands = has_been_answered(cards, as_of, watched["cause"]) if action == "ask_a_person" else None
+    stands = has_been_answered(cards, as_of, causes_of(watched)) if action == "ask_a_person" else None
     if stands is not None:
-        reason = f"{watched['cause']}: {stands.actor} answered {stands.action} on {stands.at[:10]}"
-        return _decision(as_of, watched, "watch", "hold", reason, actor="policy", frozen=_froze(stands))
-    reason = f"{watched['cause']}: {watched['why']}"
+        reason = f"{causes_of(watched)}: {stands.actor} answered {stands.action} on {stands.at[:10]}"
+        return _decision(
+            as_of, watched, "watch", "hold", reason, actor="policy", frozen=_froze(stands), ordered=stands.action
+        )
+    reason = f"{causes_of(watched)}: {watched['why']}"
     return _decision(as_of, watched, "watch", action, reason, actor="policy", frozen=watched["training_frozen"])
 
 
@@ -139,7 +160,7 @@ def _by_person(as_of: datetime, watched: Mapping[str, Any], answer: Mapping[str,
     choice, user = answer["chosen_options"][0], answer.get("responded_by_user")
     action = ANSWERS[choice]
     return _decision(
-        as_of, watched, "human_approval", action, f"{watched['cause']}: {choice}",
+        as_of, watched, "human_approval", action, f"{causes_of(watched)}: {choice}",
         actor=f"person:{user['name']}" if user else "policy-default",
         frozen=action not in ("hold", "retrain_in_shadow"),
     )  # fmt: skip
@@ -154,15 +175,20 @@ def _decision(
     *,
     actor: str,
     frozen: bool,
+    ordered: str = "",
 ) -> Decision:
-    doubted = watched["sources_in_doubt"] if action == "quarantine_labels" else []
-    # Batches are looked at three days at a time: the last day is named as long as one of them is wrong, which errs on one side.
-    wrong_day = f"{as_of - timedelta(days=1):%Y-%m-%d}" if action == "quarantine_batch" else ""
+    """The record, with its orders: those of the action, or of the answer that still stands (`ordered`)."""
+    order = ordered or action
+    # Who doubts labels where no source stands out doubts those that everything else rests on.
+    doubted = (watched["sources_in_doubt"] or [CHARGEBACK]) if order == "quarantine_labels" else []
+    # Batches are looked at some days at a time, and which of them is wrong is not known: all are named, which errs on one side.
+    last = NEW_DAYS if order == "quarantine_batch" else 0
+    wrong_days = " ".join(f"{as_of - timedelta(days=n):%Y-%m-%d}" for n in range(1, last + 1))
     orders = (
-        Evidence("cause", watched["cause"], "the watch"),
+        Evidence("cause", causes_of(watched), "the watch"),
         Evidence("training_frozen", frozen, "the watch"),
         Evidence("quarantined", " ".join(doubted), "the watch"),
-        Evidence("quarantined_days", wrong_day, "the watch"),
+        Evidence("quarantined_days", wrong_days, "the watch"),
     )
     figures = tuple(Evidence(n, f["value"], "the tables", n=f["n"]) for n, f in watched["evidence"].items())
     return Decision(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from training.promotion import Aliases, aliases_after
 from training.recommender.artefact import RANKER
 from training.rollback import roll_back, roll_back_as_requested
 from training.settings import build_settings
-from training.vocabulary import Action, Evidence
+from training.vocabulary import Action, Decision, Evidence
 from training.workspace import Workspace
 
 NOON = MONDAY + timedelta(hours=12)
@@ -167,3 +168,24 @@ def test_a_canary_is_no_promotion(ws: Workspace) -> None:
     decide(ws, "canary", "4")
     with pytest.raises(RegistryError, match="Version 4 was never promoted"):
         roll_back(ws, NOON, to="4", reason="I like it", actor="person:ann")
+
+
+def test_a_version_in_the_shadow_is_no_reason_to_keep_a_bad_champion(ws: Workspace) -> None:
+    """What scores beside the champion answers nobody: going back means the version before."""
+    decide(ws, "shadow", "4")
+    decision = roll_back(ws, NOON, to=None, reason="complaints", actor="policy")
+    assert (decision.model_version, decision.previous_version) == ("2", "3")
+    assert aliases(ws) == Aliases(champion="2", previous="1")
+
+
+def test_one_models_missing_version_keeps_no_other_model_where_it_is(ws: Workspace) -> None:
+    """The aliases of each model move by themselves; that something is owed is told all the same."""
+    lost = Decision(
+        at=NOON.isoformat(), actor="policy", kind="promotion", subject="fraud version 99", action="promote", reason="r",
+        model_version="99",
+    )  # fmt: skip
+    ws.decisions.record(lost)
+    ws.decisions.record(replace(lost, subject="recommender version 4", model_version="4"))
+    with pytest.raises(RegistryError, match="fraud"):
+        carry_out(ws)
+    assert aliases(ws) == Aliases(champion="4", previous="3")

@@ -7,7 +7,7 @@ import json
 import xgboost
 
 from feature_repo.card_features import FEATURES
-from training.artefact import Contents, Kind
+from training.artefact import GOLDEN_TOLERANCE, Contents, Kind
 from training.fraud.model import Calibration, FraudModel, fingerprint
 
 
@@ -49,4 +49,6 @@ FRAUD: Kind[FraudModel] = Kind(
     score=FraudModel.score,
     pack=_pack,
     unpack=_unpack,
+    # A probability moves with the margin by a quarter of the slope at most, and a recalibration may have a slope of 10.
+    tolerance=lambda model: GOLDEN_TOLERANCE * max(1.0, model.calibration.slope),
 )

@@ -28,7 +28,7 @@ from training.fraud.gates import FraudGatePolicy, judge
 from training.fraud.model import OneClassError
 from training.fraud.orders import Orders, orders_after
 from training.mlflow_registry import MlflowRegistry
-from training.promotion import aliases_after
+from training.promotion import Aliases, aliases_after
 from training.vocabulary import Decision, Evidence, Verdict
 
 FEWEST_LEARNED_DAYS = 28
@@ -61,7 +61,9 @@ def fit_in_shadow(cards: CardDays, as_of: datetime) -> dict[str, Any]:
     def work() -> dict[str, Any]:
         recipe = partial(fitting, cards.ws.settings.seed)
         part = _candidate(cards, as_of, split_to_shadow(as_of), recipe, fewest=FEWEST_LEARNED_DAYS)
-        cards.ws.decisions.record(shadow_decision(as_of, part, _champion(cards)))
+        decision = shadow_decision(as_of, part, _champion(cards))
+        if _recorded(cards, decision) is None:  # else a run died after its record; the champion may have changed since
+            cards.ws.decisions.record(decision)
         carry_out(cards.ws)
         return {**part, "in_shadow": True}
 
@@ -69,10 +71,17 @@ def fit_in_shadow(cards: CardDays, as_of: datetime) -> dict[str, Any]:
 
 
 def fitted_on(cards: CardDays, as_of: datetime) -> datetime:
-    """When the candidate was fitted that is judged on a day: the one whose time in the shadow is over, else today's."""
-    before = as_of - timedelta(days=SHADOW_DAYS)
-    fit = cards.parts.read(before, "fit")
-    return before if fit and fit["in_shadow"] and fit["candidate"] else as_of
+    """When the candidate was fitted that is judged on a day: the oldest whose time in the shadow is over, else today's."""
+    if judged := cards.parts.read(as_of, "judge"):
+        return datetime.fromisoformat(judged["fitted"])
+    done = {cards.parts.require(day, "judge")["fitted"] for day in cards.parts.done("judge")}
+    due = [
+        day
+        for day in cards.parts.done("fit")
+        if day <= as_of - timedelta(days=SHADOW_DAYS) and f"{day:%Y-%m-%d}" not in done
+    ]
+    waiting = (day for day in due if (fit := cards.parts.require(day, "fit"))["in_shadow"] and fit["candidate"])
+    return next(waiting, as_of)
 
 
 def recalibrate(cards: CardDays, as_of: datetime) -> dict[str, Any]:
@@ -143,9 +152,24 @@ def settle_candidate(cards: CardDays, as_of: datetime, answer: Mapping[str, Any]
         decision = answered(asked, answer)
         if decision.kind == "promotion":
             decision = unless_replaced(cards, decision)
+        # A run that died after its record is not answered anew: the first answer counts.
+        decision = _recorded(cards, decision, "promotion", "refusal") or decision
         return {**_settled(cards, decision), "question": None}
 
     return cards.parts.once(as_of, "settle_candidate", work)
+
+
+def is_to_be_settled(cards: CardDays, as_of: datetime) -> bool:
+    """Whether a person is to be asked about a day's candidate, and was not yet."""
+    return (
+        bool(cards.parts.require(as_of, "promote")["question"]) and cards.parts.read(as_of, "settle_candidate") is None
+    )
+
+
+def _recorded(cards: CardDays, decision: Decision, *kinds: str) -> Decision | None:
+    """What was recorded already at the same moment about the same, of the same kind or one of these."""
+    same = (d for d in cards.ws.decisions.read(FRAUD.model) if (d.at, d.subject) == (decision.at, decision.subject))
+    return next((d for d in same if d.kind in (kinds or (decision.kind,))), None)
 
 
 def _candidate(
@@ -186,14 +210,18 @@ def _logged_evidence(
     cards: CardDays, as_of: datetime, fit: Mapping[str, Any], champion: str | None
 ) -> dict[str, Evidence]:
     registry, version = MlflowRegistry(cards.ws.settings, FRAUD), fit["candidate"]["version"]
+    orders = _orders(cards, as_of)
+    judged_days = [
+        day for text in fit["judged_days"] if (day := date.fromisoformat(text)) not in orders.quarantined_days
+    ]
     contest = Contest(
         candidate=registry.load(version),
         champion=registry.load(champion) if champion else None,
         learned=learned_by(cards, version)["transaction_id"].to_numpy(np.int64),
-        judged_days=[date.fromisoformat(day) for day in fit["judged_days"]],
+        judged_days=judged_days,
         untrusted=fit["untrusted"],
     )
-    evidence = candidate_evidence(cards, as_of, contest, _orders(cards, as_of))
+    evidence = candidate_evidence(cards, as_of, contest, orders)
     figures = {name: float(e.value) for name, e in evidence.items() if isinstance(e.value, (int, float))}
     registry.log_evaluation(fit["candidate"]["run_id"], figures, {"evidence.json": _as_json(evidence)}, {})
     return evidence
@@ -214,7 +242,7 @@ def _champion(cards: CardDays) -> str | None:
 
 def _settled(cards: CardDays, decision: Decision) -> dict[str, Any]:
     cards.ws.decisions.record(decision)
-    live = carry_out(cards.ws)[FRAUD.model]
+    live = carry_out(cards.ws).get(FRAUD.model, Aliases())
     return {
         "as_of": decision.at[:10],
         "outcome": decision.kind,

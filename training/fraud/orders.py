@@ -42,6 +42,12 @@ def orders_after(decisions: Iterable[Decision], as_of: datetime) -> Orders:
     return Orders(frozen, frozenset(sources), frozenset(map(date.fromisoformat, days)))
 
 
+def days_quarantined(decisions: Iterable[Decision]) -> frozenset[date]:
+    """Every day that was ever named as delivered wrong: it is no example of what is usual, however long ago it was."""
+    named = (str(_said(order, "quarantined_days") or "").split() for order in decisions if _is_order(order))
+    return frozenset(date.fromisoformat(day) for days in named for day in days)
+
+
 def _is_order(decision: Decision) -> bool:
     return decision.subject == FRAUD.model and decision.kind in ("watch", "human_approval")
 
