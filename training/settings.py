@@ -110,7 +110,9 @@ def store_settings(settings: Settings) -> None:
     fresh = json.loads(settings.model_dump_json(exclude={"home"}))
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
-        changed = {k: (stored.get(k), v) for k, v in fresh.items() if k in _WORLD and stored.get(k) != v}
+        # A setting that is younger than the workspace had its default there.
+        before = {**json.loads(Settings(home=settings.home).model_dump_json()), **stored}
+        changed = {k: (before[k], v) for k, v in fresh.items() if k in _WORLD and before[k] != v}
         if changed:
             text = "; ".join(f"{k} was {old!r}, now {new!r}" for k, (old, new) in changed.items())
             raise SettingsError(

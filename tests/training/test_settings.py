@@ -1,5 +1,6 @@
 """Settings are built once, frozen, and refuse what they do not know."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,15 @@ def test_tasks_need_to_know_their_workspace(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("MLOPS_HOME", raising=False)
     with pytest.raises(SettingsError, match="MLOPS_HOME is not set"):
         settings_from_environment()
+
+
+def test_a_workspace_that_is_older_than_a_setting_has_its_default(tmp_path: Path) -> None:
+    """Nobody's workspace is refused because the platform has learned to ask for more."""
+    store_settings(build_settings(tmp_path))
+    path = tmp_path / "settings.json"
+    older = {name: value for name, value in json.loads(path.read_text()).items() if name != "card_payments"}
+    path.write_text(json.dumps(older))
+    store_settings(build_settings(tmp_path))
+    path.write_text(json.dumps(older))
+    with pytest.raises(SettingsError, match="card_payments was 4200, now 900"):
+        store_settings(build_settings(tmp_path, card_payments=900))
