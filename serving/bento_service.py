@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import bentoml
-from bentoml.exceptions import BentoMLException, NotFound
+from bentoml.exceptions import BentoMLException, InvalidArgument, NotFound, ServiceUnavailable
 from pydantic import Field, ValidationError
 from pydantic.warnings import PydanticDeprecationWarning
 from pydantic_core import to_json
@@ -26,11 +26,11 @@ from ingest.errors import FeatureError
 from serving.explain import explanation
 from serving.feature_reader import PATIENCE_S, FeatureReader, UserFeatures
 from serving.follower import Follower
-from serving.fraud_slots import FraudSlots
-from serving.guard import Guard, limits_from_environment
+from serving.guard import NO_MODEL_SCORES, Guard, limits_from_environment
 from serving.openapi import page
-from serving.payment_scorer import Payment, PaymentScorer, judge
+from serving.payment_scorer import PaymentScorer, Unscored, judge
 from serving.prediction_log import PredictionLog
+from serving.read_payment import Payment, ReadPayment
 from serving.recommender import Asked, Question, Recommender, decide
 from serving.release import ServingFolder
 from serving.request_fields import Amount, Anybody, Category, Channel, Distance, HowMany, Key, Moment, UserId, Which
@@ -78,11 +78,12 @@ class RecommenderService:
         self._payment_log = PredictionLog(folder.payments, schema=PAYMENT_SCHEMA).__enter__()
         self._cards = FeastStore(CardDays(ws).features, ws.settings.feast_online, CARDS, patience_s=PATIENCE_S)
         self._scorer = PaymentScorer(
+            lambda: self._follower.fraud,
             FeatureReader(self._cards, key="customer_id").read,
             FeatureReader(self._cards, key="terminal_id").read,
             self._payment_log,
         )
-        self._metrics = WorkerMetrics(self._follower, (self._log, self._payment_log))
+        self._metrics = WorkerMetrics(self._follower, {"predictions": self._log, "payments": self._payment_log})
         self._metrics.start()
         self._warm()
 
@@ -99,7 +100,7 @@ class RecommenderService:
         if (fraud := self._follower.fraud) is not None:
             nothing_known = UserFeatures(None, "no_features")
             payment = Payment(0, datetime(2025, 1, 6), 0, 0, 0.0, "fuel", "chip", 0.0)
-            judge(payment, nothing_known, nothing_known, fraud, OPERATION)
+            judge([ReadPayment(payment, nothing_known, nothing_known)], fraud, OPERATION)
         # What was loaded lives as long as the process: collections need not look at it ever again.
         gc.collect()
         gc.freeze()
@@ -161,7 +162,10 @@ class RecommenderService:
     ) -> dict[str, Any]:
         """How likely one payment is fraud, and what becomes of it."""
         payment = Payment(transaction_id, timestamp, customer_id, terminal_id, amount, category, channel, distance_km)
-        return _json(self._scorer.score(payment, self._fraud()))
+        answer = await self._scorer.score(payment)
+        if isinstance(answer, Unscored):
+            raise _unscored(answer)
+        return _json(answer)
 
     def __is_ready__(self) -> bool:
         return self._follower.slots is not None
@@ -173,21 +177,21 @@ class RecommenderService:
         self._log.close()
         self._payment_log.close()
 
-    def _fraud(self) -> FraudSlots:
-        fraud = self._follower.fraud
-        if fraud is None:
-            raise bentoml.exceptions.ServiceUnavailable("No fraud model is released.")
-        return fraud
-
     def _slots(self) -> Slots:
         slots = self._follower.slots
         if slots is None:
-            raise bentoml.exceptions.ServiceUnavailable("Nothing is released yet; ask again when /readyz says so.")
+            raise ServiceUnavailable("Nothing is released yet; ask again when /readyz says so.")
         return slots
 
 
 def _question(user_id: str | int | None, k: int, scope: str, endpoint: str = "recommend") -> Question:
     return Question(None if user_id is None or user_id == "" else str(user_id), k, scope, endpoint)
+
+
+def _unscored(answer: Unscored) -> BentoMLException:
+    if answer.why == "too_old":
+        return InvalidArgument(answer.said)
+    return ServiceUnavailable(NO_MODEL_SCORES if answer.why == "failed" else "No fraud model is released.")
 
 
 def _json(answer: dict[str, Any]) -> Any:

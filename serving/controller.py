@@ -42,6 +42,7 @@ class Controller:
     ramp: Callable[[Aliases], Traffic] = lambda _: Traffic()
     clock: Callable[[], float] = time.monotonic
     _index_wanted: str = field(default="", init=False)
+    _fraud_fault: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self.folder = ServingFolder(self.ws.home)
@@ -63,24 +64,46 @@ class Controller:
                 self.look()
             except (PlatformError, OSError) as error:
                 log.error("the release stays as it is: %s", error)
+            except Exception:  # nobody starts this thread again: were it to end, no rollback would reach anybody
+                log.exception("the release stays as it is")
             over.wait(EVERY_S)
 
     def look(self) -> Release | None:
-        """Write a new release if something changed; returns what is released."""
+        """Write a new release if something changed; returns what is released.
+
+        Its sign of life says that the canary was asked about and that its traffic is written: without either, the workers must
+        hold it back. What else may go wrong, in the fraud model's part or after the release, takes it from nobody.
+        """
         decisions = self.ws.decisions.read()
         wanted, follows = self._ranker_aliases.after(decisions)
-        fraud_wanted = self._fraud_wanted(decisions)
         held = self.folder.read_release()
-        release = self._compose(wanted, fraud_wanted, follows, held)
-        self._end_a_refused_canary(wanted)
-        if release is not None and release != held:
+        self._refusals.asked_in_vain = self._ranker_aliases.silent
+        release = self._compose(wanted, follows, held, decisions)
+        changed = release is not None and release != held
+        if release is not None and changed:
             release = replace(release, generation=held.generation + 1 if held else 1)
             self.folder.write_release(release)
-            self._forget_old(release)
         self.folder.root.mkdir(parents=True, exist_ok=True)
         self.folder.heartbeat.touch()
+        self._end_a_refused_canary(wanted)
+        if release is not None and changed:
+            self._forget_old(release)
         self._reconcile()
         return release
+
+    def _fraud_part(self, decisions: Sequence[Decision], held: Release | None) -> _FraudPart:
+        """The fraud model's part of a release; what goes wrong in it is logged once, and the part stays as it is."""
+        try:
+            wanted = self._fraud_wanted(decisions)
+            self._refusals.asked_in_vain |= self._fraud_aliases.silent
+            artefacts = _live(self._frauds, wanted, held.fraud if held else None)
+        except (PlatformError, OSError, ValueError, LookupError, TypeError) as error:
+            if self._fraud_fault != (fault := repr(error)):
+                self._fraud_fault = fault
+                log.error("the fraud model stays as it is: %s", fault, exc_info=not isinstance(error, PlatformError))
+            return _FraudPart(held.fraud if held else None, held.fraud_previous if held else None)
+        self._fraud_fault = ""
+        return _FraudPart(*artefacts, (_fraud_name(wanted.champion), _fraud_name(wanted.previous)))
 
     def _fraud_wanted(self, decisions: Sequence[Decision]) -> Aliases:
         """A registry that is silent about the recommender is not waited for a second time in one look."""
@@ -97,14 +120,14 @@ class Controller:
                 self._ranker_aliases.leave_alone(error)
 
     def _compose(
-        self, wanted: Aliases, fraud_wanted: Aliases, follows: Follows, held: Release | None
+        self, wanted: Aliases, follows: Follows, held: Release | None, decisions: Sequence[Decision]
     ) -> Release | None:
         index = self._newest_index(held)
         champion, previous = _live(self._rankers, wanted, held.champion if held else None)
         if champion is None or index is None:
             return held
         challenger = self._rankers.artefact(wanted.challenger)
-        fraud, fraud_previous = _live(self._frauds, fraud_wanted, held.fraud if held else None)
+        fraud = self._fraud_part(decisions, held)
         return Release(
             generation=held.generation if held else 0,
             champion=champion,
@@ -114,13 +137,10 @@ class Controller:
             traffic=self.ramp(wanted) if challenger else Traffic(),
             follows=follows,
             refusals=self._refusals.among(
-                {
-                    *(wanted.champion, wanted.challenger, wanted.previous, self._index_wanted),
-                    *map(_fraud_name, (fraud_wanted.champion, fraud_wanted.previous)),
-                }
+                {wanted.champion, wanted.challenger, wanted.previous, self._index_wanted, *fraud.wanted}
             ),
-            fraud=fraud,
-            fraud_previous=fraud_previous,
+            fraud=fraud.champion,
+            fraud_previous=fraud.previous,
         )
 
     def _newest_index(self, held: Release | None) -> Artefact | None:
@@ -157,6 +177,14 @@ class Controller:
         )
         for copies, used in ((self._rankers, rankers), (self._frauds, frauds)):
             copies.forget_old({artefact.name for artefact in used if artefact})
+
+
+@dataclass(frozen=True, slots=True)
+class _FraudPart:
+    champion: Artefact | None
+    previous: Artefact | None
+    wanted: tuple[str, ...] = ()
+    """What a refusal would call those that should be there."""
 
 
 def _live(

@@ -18,6 +18,8 @@ from serving.slots import Slots, take_over
 LOOK_EVERY_S = 0.1
 #: A release that was refused is looked at again after this long: a busy machine, or somebody who mends it, may change that.
 AGAIN_S = 5.0
+#: What a release that nobody foresaw may raise: it is refused like any other, and holds the other model's part up as little.
+UNUSABLE = (PlatformError, OSError, ValueError, LookupError, TypeError)
 #: A canary that nobody watches is no canary: when the controller is silent for so long, the champion answers everybody.
 SILENT_S = 15.0
 
@@ -60,7 +62,7 @@ class Follower:
 
     def start(self) -> None:
         """Take over what is released and go on following it."""
-        self.look()
+        self._look_safely()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
         self._thread.start()
 
@@ -71,10 +73,19 @@ class Follower:
 
     def _follow(self) -> None:
         while not self._over.wait(LOOK_EVERY_S):
+            self._look_safely()
+
+    def _look_safely(self) -> None:
+        try:
             self.look()
+        except Exception as error:  # noqa: BLE001 - nobody starts this thread again: without it no rollback arrives
+            self._refuse(error)
 
     def look(self) -> None:
-        """Take over a release that was written since; one that cannot be taken over leaves everything as it is."""
+        """Take over a release that was written since; one that cannot be taken over leaves everything as it is.
+
+        One whose versions before cannot be loaded is taken over without, and looked at again as if it had been refused.
+        """
         self._listen()
         file = _identity(self._folder)
         if file is not None and (file != self._file_seen or self._clock() >= self._again_at):
@@ -92,15 +103,22 @@ class Follower:
             return
         try:
             self._slots, self._release = take_over(release, self._slots), release
-        except PlatformError as error:
+            if release.previous is not None and "previous" not in self._slots.models:
+                self._look_again()
+        except UNUSABLE as error:
             self._refuse(error)
         try:
             self._fraud = take_over_fraud(release, self._fraud)
-        except PlatformError as error:
+            if release.fraud_previous is not None and self._fraud is not None and self._fraud.previous is None:
+                self._look_again()
+        except UNUSABLE as error:
             self._refuse(error)
 
-    def _refuse(self, error: PlatformError) -> None:
-        log.error("release refused: %s", error)
+    def _refuse(self, error: Exception) -> None:
+        log.error("release refused: %s", error if isinstance(error, PlatformError) else repr(error))
+        self._look_again()
+
+    def _look_again(self) -> None:
         self._again_at = self._clock() + AGAIN_S
 
     def _listen(self) -> None:

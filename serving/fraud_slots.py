@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ingest.errors import ArtefactError
 from serving.release import Artefact, Release
 from serving.served_kind import SERVED_FRAUD
 from training.fraud.model import FraudModel
+
+log = logging.getLogger("recommender")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +44,21 @@ def load_fraud(artefact: Artefact) -> FraudVersion:
 def take_over_fraud(release: Release, held: FraudSlots | None) -> FraudSlots | None:
     """The fraud models of a release, None where it has none; what `held` has in memory already is not loaded again.
 
-    Raises ArtefactError when one cannot be loaded: then neither is taken over.
+    Raises ArtefactError when the champion cannot be loaded. Without the one before it payments are scored all the same: that
+    one is logged and left out.
     """
     if release.fraud is None:
         return None
     known = {version.version: version for version in held.held.values()} if held else {}
-    champion, previous = (
-        (known.get(artefact.name) or load_fraud(artefact)) if artefact else None
-        for artefact in (release.fraud, release.fraud_previous)
-    )
-    assert champion is not None
-    return FraudSlots(champion, previous)
+    champion = known.get(release.fraud.name) or load_fraud(release.fraud)
+    return FraudSlots(champion, _previous(release.fraud_previous, known))
+
+
+def _previous(artefact: Artefact | None, known: Mapping[str, FraudVersion]) -> FraudVersion | None:
+    if artefact is None:
+        return None
+    try:
+        return known.get(artefact.name) or load_fraud(artefact)
+    except ArtefactError as error:
+        log.error("without the fraud model before: %s", error)
+        return None

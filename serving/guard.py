@@ -39,6 +39,10 @@ FOR_PEOPLE = frozenset({"/", *("/" + name.decode() for name in re.findall(rb"sta
 UNRELEASED = {
     "/score": "no fraud model is released, so that payments cannot be scored; the other paths are not concerned"
 }
+#: Also 503, and not for want of a release.
+NO_MODEL_SCORES = (
+    "no released fraud model can score this payment; ask again, or go back with `mlops rollback --model fraud`"
+)
 #: What the branches of a union are called in the place of an error, where no asker knows them.
 BRANCH = re.compile(r"(constrained-)?(str|int)|function-.*")
 
@@ -313,14 +317,16 @@ def _in_words(path: str, status: int, headers: Sequence[Header], body: bytes) ->
     if status == 405:
         allowed = dict(headers).get(b"allow", b"another").decode("latin-1")
         return _error(f"this path does not take that method; it takes {allowed}")
-    if status == 503:
-        return _error(UNRELEASED.get(path, "nothing is released yet; ask again when /readyz answers 200"))
     try:
         said = json.loads(body)
     except ValueError:
         said = None
     if isinstance(said, list) and len(said) == 1:  # BentoML puts what a service raises into a list
         [said] = said
+    if status == 503:
+        if isinstance(said, dict) and said.get("error") == NO_MODEL_SCORES:
+            return _error(NO_MODEL_SCORES)
+        return _error(UNRELEASED.get(path, "nothing is released yet; ask again when /readyz answers 200"))
     if status >= 500 or not isinstance(said, dict) or not isinstance(said.get("error"), str):
         return _error("something failed here, and not in the request; ask again, or tell those who run the service")
     return _validation(said["detail"]) if "detail" in said else _error(said["error"])

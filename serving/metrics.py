@@ -22,19 +22,18 @@ STEP_SECONDS = Histogram(
 )
 DEGRADED = Counter("recommender_degraded", "Answers with less than fresh features, by rung.", ["rung"])
 REFUSED = Counter("recommender_refused_requests", "Requests that were turned away, and why.", ["reason"])
-WRITTEN = Counter("recommender_predictions_written", "Rows of the prediction log on the disk.")
-DROPPED = Counter("recommender_predictions_dropped", "Rows lost because the queue was full.")
-WRITE_FAILURES = Counter("recommender_prediction_write_failures", "Writes that the disk refused; tried again.")
+# Of both logs, `predictions` and `payments`: one that is written must not hide that the other is not.
+WRITTEN = Counter("recommender_predictions_written", "Rows of a prediction log on the disk.", ["log"])
+DROPPED = Counter("recommender_predictions_dropped", "Rows lost because the queue was full.", ["log"])
+WRITE_FAILURES = Counter("recommender_prediction_write_failures", "Writes that the disk refused; tried again.", ["log"])
 
 # Of payments: families of their own, because shares of the recommender's answers are counted over all of its own.
 SCORES = Counter("fraud_scores", "Scored payments, by what became of them.", ["decision"])
 SCORE_SECONDS = Histogram("fraud_score_seconds", "Time to a score.", buckets=FAST)
 SCORE_STEP_SECONDS = Histogram("fraud_step_seconds", "Time in a step of scoring.", ["step"], buckets=FASTER)
-SCORES_DEGRADED = Counter(
-    "fraud_degraded", "Payments scored with less than is usually known, by what was missing.", ["why"]
-)
-FRAUD_VERSION = Gauge(
-    "fraud_version_info", "1 for the version in a slot.", ["slot", "version"], multiprocess_mode="livemax"
+SCORES_DEGRADED = Counter("fraud_degraded", "Payments scored with less than usual, by what was lacking.", ["why"])
+FRAUD_VERSION = Gauge(  # by worker, so that one that has none shows
+    "fraud_version_info", "1 for the version in a slot.", ["slot", "version"], multiprocess_mode="liveall"
 )
 
 FEATURE_AGE = Gauge(
@@ -57,4 +56,4 @@ CONTROLLER_AGE = Gauge(
     "Since the release controller's last sign of life.",
     multiprocess_mode="livemax",
 )
-QUEUED = Gauge("recommender_predictions_queued", "Rows waiting to be written.", multiprocess_mode="livesum")
+QUEUED = Gauge("recommender_predictions_queued", "Rows waiting to be written.", ["log"], multiprocess_mode="livesum")

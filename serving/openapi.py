@@ -104,7 +104,7 @@ class Score(_Described):
     model_version: str
     features: FraudRung = Field(description="How much was known of customer and terminal.")
     features_as_of: Day | None = Field(description="The midnight at which what was known ends.")
-    degraded: str | None = Field(description="Why less was known than usually; null when nothing was missing.")
+    degraded: str | None = Field(description="What was less than usual, and why; null when nothing was.")
 
 
 class Wrong(_Described):
@@ -139,7 +139,10 @@ STATUSES = {
     "503": "Nothing is released yet.",
     "504": "It took, or the body took, more than a second.",
 }
-NO_FRAUD_MODEL = {"503": "No fraud model is released."}
+NO_FRAUD_MODEL = {
+    "400": "The body does not fit the schema, and `detail` names each field; or the payment is far older than what is known.",
+    "503": "No fraud model is released, or none that can score the payment.",
+}
 UNKNOWN_ITEM = {"404": "Such an item is not in the catalogue."}
 #: Where a path answers otherwise than the rest.
 OTHERWISE: Mapping[str, Mapping[str, str]] = {"/explain": UNKNOWN_ITEM, "/score": NO_FRAUD_MODEL}

@@ -18,26 +18,18 @@ from serving.prediction_log import PredictionLog
 from serving.ranking import Prepared, Ranked, popular, prepare, rank, states_of
 from serving.release import SlotName
 from serving.routing import Route, route
+from serving.served_kind import MODEL_ERRORS
 from serving.slots import Slots
+from serving.together import Together, Waiting
 from training.predictions import Prediction
 
 WORKER = os.getpid()
 #: A slot that fails is answered for by another, in this order.
 STAND_INS: tuple[SlotName, ...] = ("champion", "previous")
-#: Who asked while others were answered are answered together, but not so many that the first waits for the last.
-TOGETHER = 16
-#: A batch is taken when nobody came for so many rounds of the event loop: a request takes one for its bytes, its middleware
-#: and its turn, and uvloop accepts one connection a round. With none, whoever asks is answered alone.
-LOOKS = 3
 #: A worker that took nothing but full batches for so long has more to do than it can, because the other one died or the
 #: machine is busy: it gives a batch what is popular, at a tenth of the work, and catches up instead of answering all too late.
 #: How long each has waited would say it better, but whoever is not accepted yet waits in the kernel, where nobody sees it.
 OVERLOADED_S = 0.5
-IDLE_S = 0.05  # without anybody to answer; handing out a full batch's answers takes half of it, on a slow machine
-#: What a broken model raises, whatever library it lives in; an error of our own code would look the same, and is counted.
-MODEL_ERRORS = (
-    ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
-)  # fmt: skip
 
 ReadFeatures = Callable[[Sequence[str]], list[UserFeatures]]
 
@@ -98,11 +90,7 @@ class Answer:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class _Waiting:
-    question: Question
-    since: float
-    answer: asyncio.Future[dict[str, Any]]
+_Waiting = Waiting[Question, dict[str, Any]]
 
 
 class Recommender:
@@ -110,21 +98,12 @@ class Recommender:
 
     def __init__(self, slots: Callable[[], Slots], read_features: ReadFeatures, log: PredictionLog) -> None:
         self._slots, self._read_features, self._log = slots, read_features, log
-        self._waiting: list[_Waiting] = []
-        self._in_work: list[_Waiting] = []
-        self._work: asyncio.Task[None] | None = None
-        self._worked_at = self._busy_since = 0.0
+        self._together = Together(self._answer_together)
         self._shadow: asyncio.Task[None] | None = None
 
     async def answer(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
         """Answer some customers, in their order. Whatever fails on the way, each gets a list."""
-        loop, now = asyncio.get_running_loop(), time.perf_counter()
-        asking = [_Waiting(question, now, loop.create_future()) for question in questions]
-        self._waiting += asking
-        if self._work is None:
-            self._work = loop.create_task(self._answer_all())
-            self._work.add_done_callback(self._ended)
-        return list(await asyncio.gather(*(waiting.answer for waiting in asking)))
+        return await self._together.answers(questions)
 
     def explain(self, question: Question) -> tuple[Answer, float]:
         """The answer with its steps, unlogged: nobody is shown it. Returns it with the seconds that reading features took."""
@@ -134,26 +113,9 @@ class Recommender:
         [answer] = decide(slots, [Asked(question, features[0], route(question.user_id, slots.traffic))])
         return answer, taken_s
 
-    async def _answer_all(self) -> None:
-        while self._waiting:
-            await self._look()
-            # Who has gone away, such as after BentoML's second, is shown nothing, and must not be logged as if they were.
-            self._waiting = [waiting for waiting in self._waiting if not waiting.answer.done()]
-            self._in_work, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
-            if self._in_work:
-                answer = self._answer_in_haste if self._is_overloaded(len(self._in_work)) else self._answer_some
-                answer(self._in_work)
-                self._worked_at = time.perf_counter()
-        self._work = None  # not in `_ended`, which runs later: whoever asks before it does would wait for nobody
-
-    async def _look(self) -> None:
-        """Let those who are on their way come in, until nobody did for some rounds."""
-        if time.perf_counter() - self._worked_at > IDLE_S:
-            self._busy_since = time.perf_counter()
-        seen, quiet = len(self._waiting), 0
-        while quiet < LOOKS and seen < TOGETHER:
-            await asyncio.sleep(0)
-            seen, quiet = len(self._waiting), quiet + 1 if len(self._waiting) == seen else 0
+    def _answer_together(self, waiting: Sequence[_Waiting]) -> None:
+        answer = self._answer_in_haste if self._together.busy_s > OVERLOADED_S else self._answer_some
+        answer(waiting)
 
     def _answer_some(self, waiting: Sequence[_Waiting]) -> None:
         began = time.perf_counter()
@@ -168,12 +130,6 @@ class Recommender:
             self._tell(w, answer)
         if slots.traffic.mode == "shadow" and "challenger" in slots.models and self._shadow is None:
             self._shadow = asyncio.get_running_loop().create_task(self._answer_in_shadow(slots, asked))
-
-    def _is_overloaded(self, batch: int) -> bool:
-        now = time.perf_counter()
-        if batch < TOGETHER:
-            self._busy_since = now
-        return now - self._busy_since > OVERLOADED_S
 
     def _answer_in_haste(self, waiting: Sequence[_Waiting]) -> None:
         slots = self._slots()
@@ -194,20 +150,6 @@ class Recommender:
                 self._record(answer, time.perf_counter() - began)
         finally:
             self._shadow = None
-
-    def _ended(self, work: asyncio.Task[None]) -> None:
-        """Nobody is left waiting, not even when the work ends with an error that nobody foresaw."""
-        if self._work is work:
-            self._work = None
-        error = None if work.cancelled() else work.exception()
-        if error is None and not work.cancelled():
-            return
-        left, self._waiting = [*self._in_work, *self._waiting], []
-        for waiting in left:
-            if error is None:
-                waiting.answer.cancel()
-            elif not waiting.answer.done():
-                waiting.answer.set_exception(error)
 
     def _record(self, answer: Answer, latency_s: float) -> str:
         """Log and count an answer; returns the id by which its outcome will be known."""

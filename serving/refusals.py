@@ -1,4 +1,7 @@
-"""Refuse what cannot be taken into service: recorded once, told to whoever looks, and looked at again after a while."""
+"""Refuse what cannot be taken into service: recorded once, told to whoever looks, and looked at again after a while.
+
+What nobody could look at, because a registry or a disk did not answer, is not refused, for it may be whole: it waits as long.
+"""
 
 from __future__ import annotations
 
@@ -24,28 +27,40 @@ class Refusals:
 
     ws: Workspace
     clock: Callable[[], float]
+    asked_in_vain: bool = False
+    """Whether the registry failed in this look: asking it for another version would cost its patience a second time."""
     _refused: dict[str, tuple[float, Refusal]] = field(default_factory=dict)
+    _unseen: dict[str, float] = field(default_factory=dict)  # until when each waits
 
     def unless_refused(self, name: str, subject: str, verified: Callable[[], Artefact]) -> Artefact | None:
         """What `verified` returns; what it raises is recorded once under `subject`, and looked at again after a while."""
         again_at, _ = self._refused.get(name, (0.0, None))
-        if self.clock() < again_at:
+        if self.clock() < max(again_at, self._unseen.get(name, 0.0)):
             return None
         try:
             artefact = verified()
-        except RegistryError:
-            return None  # it may be whole: nobody could look
+        except (RegistryError, OSError) as error:
+            self.asked_in_vain |= isinstance(error, RegistryError)
+            self._wait(name, subject, error)
+            return None
         except ArtefactError as error:
             self._refuse(name, subject, str(error))
             return None
         self._refused.pop(name, None)
+        self._unseen.pop(name, None)
         return artefact
 
     def among(self, names: Container[str | None]) -> tuple[Refusal, ...]:
         """What is refused of that which should be live: a version that was taken back is nobody's worry any more."""
         return tuple(refusal for _, refusal in self._refused.values() if refusal.name in names)
 
+    def _wait(self, name: str, subject: str, error: Exception) -> None:
+        if name not in self._unseen:
+            log.error("%s cannot be looked at, and is waited for: %s", subject, error)
+        self._unseen[name] = self.clock() + AGAIN_S
+
     def _refuse(self, name: str, subject: str, reason: str) -> None:
+        self._unseen.pop(name, None)
         at = now().isoformat()
         known = self._refused.get(name)
         refusal = known[1] if known and known[1].reason == reason else Refusal(name, at, reason)

@@ -20,6 +20,10 @@ from training.recommender.artefact import RANKER
 from training.recommender.ranker import Ranker, score_pairs
 
 WARM_ROUNDS = 15
+#: What a broken model raises, whatever library it lives in; an error of our own code would look the same, and is counted.
+MODEL_ERRORS = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

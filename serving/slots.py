@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from serving.release import SLOTS, Artefact, Release, SlotName, Traffic
 from serving.served_kind import SERVED_RANKER, ServedKind
 from training.recommender.index import FloatArray, ItemIndex, load_index
 from training.recommender.ranker import Ranker, score_next, score_unseen
+
+log = logging.getLogger("recommender")
 
 SCORERS: dict[str, Callable[[Ranker, FloatArray], FloatArray]] = {"all": score_next, "new": score_unseen}
 
@@ -63,11 +66,19 @@ def load_item_index(artefact: Artefact) -> ItemIndex:
 def take_over(release: Release, held: Slots | None) -> Slots:
     """The slots of a release; what `held` has in memory already is not loaded again.
 
-    Raises ArtefactError when a part cannot be loaded: then nothing of the release is taken over.
+    Raises ArtefactError when a part cannot be loaded: then nothing of the release is taken over. But for the version before:
+    customers are answered without it, so that it is logged and left out.
     """
     known = {model.version: model for model in held.models.values()} if held else {}
-    wanted = {slot: artefact for slot in SLOTS if (artefact := release.slot(slot))}
-    models = {slot: known.get(artefact.name) or load_model(artefact) for slot, artefact in wanted.items()}
+    models: dict[SlotName, Model] = {}
+    for slot in SLOTS:
+        if artefact := release.slot(slot):
+            try:
+                models[slot] = known.get(artefact.name) or load_model(artefact)
+            except ArtefactError as error:
+                if slot != "previous":
+                    raise
+                log.error("without the version before: %s", error)
     same_index = held is not None and f"{held.index.as_of:%Y-%m-%d}" == release.index.name
     index = held.index if held is not None and same_index else load_item_index(release.index)
     return Slots(release.generation, index, models, release.traffic)

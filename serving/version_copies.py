@@ -16,6 +16,8 @@ from serving.served_kind import ServedKind
 from training.artefact import Model
 from training.mlflow_registry import MlflowRegistry
 
+Stamp = tuple[tuple[int, int], ...]
+
 KEPT_MODELS = 6  # on this disk: what is in the slots, and what was before
 
 
@@ -29,19 +31,23 @@ class VersionCopies(Generic[Model]):
     refusals: Refusals
     refused_as: Callable[[str], str]
     """What a refusal of a version is called."""
-    _verified: dict[str, Artefact] = field(default_factory=dict)
+    _verified: dict[str, tuple[Stamp, Artefact]] = field(default_factory=dict)
 
     def artefact(self, version: str | None) -> Artefact | None:
-        """A version on this disk, verified; None when there is none or it is refused."""
+        """A version on this disk, verified; None when there is none or it is refused.
+
+        One whose files changed since is verified again: a worker that starts now reads them anew.
+        """
         if version is None:
             return None
-        if version not in self._verified:
-            subject = f"{self.served.kind.model} version {version}"
-            found = self.refusals.unless_refused(self.refused_as(version), subject, lambda: self._checked(version))
-            if found is None:
-                return None
-            self._verified[version] = found
-        return self._verified[version]
+        stamp, verified = self._verified.get(version, (None, None))
+        if verified is not None and stamp == self._stamp(version):
+            return verified
+        self._verified.pop(version, None)
+        if self.refusals.asked_in_vain and not self._is_whole(version):
+            return None
+        subject = f"{self.served.kind.model} version {version}"
+        return self.refusals.unless_refused(self.refused_as(version), subject, lambda: self._checked(version))
 
     def forget_old(self, used: Collection[str]) -> None:
         """Delete the files of versions that were released long ago, the newest kept and those that are used."""
@@ -54,13 +60,24 @@ class VersionCopies(Generic[Model]):
     def _checked(self, version: str) -> Artefact:
         """The version's files on this disk, loaded once as the workers will load them."""
         artefact = self._fetched(version)
+        stamp = self._stamp(version)  # before it is read: what changes meanwhile is read again
         self.served.load(artefact)
+        if stamp is not None:
+            self._verified[version] = stamp, artefact
         return artefact
+
+    def _stamp(self, version: str) -> Stamp | None:
+        """What changes whenever one of its files does, short of a hash; None when one is gone."""
+        try:
+            found = [(self.folder / version / file).stat() for file in self.served.kind.files.values()]
+        except OSError:
+            return None
+        return tuple((file.st_mtime_ns, file.st_size) for file in found)
 
     def _fetched(self, version: str) -> Artefact:
         """The version's files on this disk, fetched from the registry if they are not there yet."""
         place, record = self.folder / version, self.folder / f"{version}.sha256"
-        if not self._is_whole(place, record):
+        if not self._is_whole(version):
             registry = self.registry()
             contents, sha256 = registry.files(version), registry.version(version).tags["sha256"]
             coming = place.with_name(f"{version}.{os.getpid()}.coming")
@@ -73,10 +90,11 @@ class VersionCopies(Generic[Model]):
             write_whole(record, lambda temporary: temporary.write_text(sha256))
         return Artefact(version, str(place), record.read_text())
 
-    def _is_whole(self, place: Path, record: Path) -> bool:
+    def _is_whole(self, version: str) -> bool:
         """Whether the copy on this disk is what was fetched; one that is not is fetched again."""
         kind = self.served.kind
         try:
-            return kind.sha256_of(kind.contents_of(place)) == record.read_text()
+            contents = kind.contents_of(self.folder / version)
+            return kind.sha256_of(contents) == (self.folder / f"{version}.sha256").read_text()
         except OSError:
             return False

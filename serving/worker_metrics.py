@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import UTC
 from pathlib import Path
 
@@ -25,9 +25,9 @@ EVERY_S = 1.0
 class WorkerMetrics:
     """Turns the state of a worker's parts into gauges, and their counts into counters."""
 
-    def __init__(self, follower: Follower, logs: Sequence[PredictionLog]) -> None:
+    def __init__(self, follower: Follower, logs: Mapping[str, PredictionLog]) -> None:
         self._follower, self._logs = follower, logs
-        self._counted: dict[Counter, int] = {}
+        self._counted: dict[tuple[Counter, str], int] = {}
         self._told: dict[Gauge, set[tuple[str, str]]] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
@@ -47,16 +47,17 @@ class WorkerMetrics:
 
     def tell(self) -> None:
         """Set every gauge to what is the case now."""
-        metrics.QUEUED.set(sum(log.queued for log in self._logs))
-        self._count_up(metrics.WRITTEN, sum(log.written for log in self._logs))
-        self._count_up(metrics.DROPPED, sum(log.dropped + log.refused for log in self._logs))
-        self._count_up(metrics.WRITE_FAILURES, sum(log.write_failures for log in self._logs))
+        for name, log in self._logs.items():
+            metrics.QUEUED.labels(name).set(log.queued)
+            self._count_up(metrics.WRITTEN, name, log.written)
+            self._count_up(metrics.DROPPED, name, log.dropped + log.refused)
+            self._count_up(metrics.WRITE_FAILURES, name, log.write_failures)
         metrics.CONTROLLER_AGE.set(self._follower.controller_silent_s)
         slots, release = self._follower.slots, self._follower.release
         if slots is not None and release is not None:
             self._tell_release(slots, release)
-        if (fraud := self._follower.fraud) is not None:
-            self._tell_versions(metrics.FRAUD_VERSION, {(slot, held.version) for slot, held in fraud.held.items()})
+        fraud = self._follower.fraud.held if self._follower.fraud else {}
+        self._tell_versions(metrics.FRAUD_VERSION, {(slot, held.version) for slot, held in fraud.items()})
 
     def _tell_release(self, slots: Slots, release: Release) -> None:
         metrics.GENERATION.set(slots.generation)
@@ -74,9 +75,9 @@ class WorkerMetrics:
             gauge.labels(slot, version).set(1)
         told |= held
 
-    def _count_up(self, counter: Counter, total: int) -> None:
-        counter.inc(total - self._counted.get(counter, 0))
-        self._counted[counter] = total
+    def _count_up(self, counter: Counter, name: str, total: int) -> None:
+        counter.labels(name).inc(total - self._counted.get((counter, name), 0))
+        self._counted[counter, name] = total
 
 
 def forget_the_dead(figures: Path) -> None:

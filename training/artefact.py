@@ -25,6 +25,9 @@ GOLDEN_ROWS = 64
 #: Summing the same trees in another order, as another library or processor may, moves a score by less.
 GOLDEN_TOLERANCE = 1e-6
 
+#: What unpacking and asking raise about files that hold something else, such as trees of another booster than is served.
+NO_MODEL_ERRORS = (xgboost.core.XGBoostError, ValueError, LookupError, TypeError)
+
 Contents = Mapping[str, bytes]  # by the names of a kind's files
 
 
@@ -54,6 +57,10 @@ class Golden:
         return cls(names, rows, scores)
 
 
+def _tolerance(_: Any) -> float:
+    return GOLDEN_TOLERANCE
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind(Generic[Model]):
     """All that the registry must know of one kind of model; there is one instance a kind."""
@@ -74,6 +81,8 @@ class Kind(Generic[Model]):
     """The trees that MLflow's flavour saves, and the bytes of the other files, but for the golden request."""
     unpack: Callable[[Contents], Model]
     """The model that these bytes hold. Raises xgboost's error when they are no trees, ValueError when they do not belong together."""
+    tolerance: Callable[[Model], float] = _tolerance
+    """By how much a score of the golden request may be off; more for a model that steepens what its trees say."""
 
     def contents_of(self, folder: Path) -> Contents:
         """The files of a version, by the names of `files`. Raises OSError when one is missing."""
@@ -98,7 +107,7 @@ class Kind(Generic[Model]):
             return f"its golden request has scores of shape {golden.scores.shape}, it gives {scores.shape}"
         off = np.abs(scores - golden.scores).max(initial=0)
         # Written so that a NaN objects, too.
-        return None if off <= GOLDEN_TOLERANCE else f"it scores its golden request differently, by up to {off:.2g}"
+        return None if off <= self.tolerance(model) else f"it scores its golden request differently, by up to {off:.2g}"
 
     def opened(self, contents: Contents) -> Model:
         """The model that these bytes hold, after it gave the golden scores again; check their hash before.
@@ -108,8 +117,13 @@ class Kind(Generic[Model]):
         try:
             model, golden = self.unpack(contents), Golden.from_json(contents["golden"])
             objection = self.objection(model, golden)
-        except (xgboost.core.XGBoostError, ValueError) as error:
-            raise ArtefactError(f"These files hold no {self.model!r}: {error}") from error
+        except NO_MODEL_ERRORS as error:
+            raise ArtefactError(f"These files hold no {self.model!r}: {_said(error)}") from error
         if objection:
             raise ArtefactError(f"This {self.model!r} is refused: {objection}.")
         return model
+
+
+def _said(error: Exception) -> str:
+    """A KeyError's text is the bare key."""
+    return repr(error) if isinstance(error, LookupError) else str(error)

@@ -143,14 +143,19 @@ class MlflowRegistry(Generic[Model]):
     def files(self, version: str) -> Contents:
         """The files of a version, after their hash was checked against the record.
 
-        Raises ArtefactError when they were altered; nothing of an altered file is ever unpacked.
+        Raises ArtefactError when they were altered, or have no recorded hash; nothing of such a file is ever unpacked.
         """
-        record = self.version(version)
+        recorded = self.version(version).tags.get("sha256")
+        if recorded is None:
+            raise ArtefactError(
+                f"Version {version} of {self._model!r} has no record of its hash: it was not registered here. "
+                "Register it with its record, or put another version live with `mlops rollback`."
+            )
         contents = self._contents(f"models:/{self._model}/{version}")
-        if (found := self._kind.sha256_of(contents)) != record.tags["sha256"]:
+        if (found := self._kind.sha256_of(contents)) != recorded:
             raise ArtefactError(
                 f"Version {version} of {self._model!r} was altered: its files have sha256 {found[:12]}…, its record says "
-                f"{record.tags['sha256'][:12]}…. {REMEDY}"
+                f"{recorded[:12]}…. {REMEDY}"
             )
         return contents
 

@@ -1,6 +1,7 @@
-"""The log of scored payments: what a row holds, where it lies, and how it becomes the watch's tables `scores` and `features_online`.
+"""The log of scored payments: what a row holds, where it lies, and what turns it into the watch's tables.
 
-It is written and read as the recommender's log is (`training.predictions`); docs/fraud.md says what the tables are for.
+`scores_of` and `features_online_of` are for whoever feeds the watch from a service; no DAG does so yet. The log is written and read
+as the recommender's is (`training.predictions`); docs/fraud.md says what the tables are for.
 """
 
 from __future__ import annotations

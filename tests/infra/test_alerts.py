@@ -13,7 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import cli
 from serving import metrics
-from serving.payment_scorer import FraudRung
+from serving.read_payment import Lack
 from serving.release import SLOTS
 from serving.routing import Slice
 from training.fraud.operation import PaymentDecision
@@ -25,7 +25,7 @@ CASES: list[dict[str, Any]] = yaml.safe_load((PROMETHEUS / "alerts_test.yml").re
 #: Metrics that are rightly absent while nothing is wrong: each counts a kind of trouble, and begins with the first.
 ABSENT_WHEN_WELL = {"recommender_degraded_total", "recommender_refused_requests_total", "fraud_degraded_total"}
 #: Absent on a platform that scores no payments.
-ABSENT_WITHOUT_FRAUD_MODEL = {"fraud_score_seconds"}
+ABSENT_WITHOUT_FRAUD_MODEL = {"fraud_score_seconds", "fraud_version_info"}
 #: Prometheus itself makes this one; where it is absent, RecommenderDown fires.
 OF_PROMETHEUS = {"up"}
 #: BentoML's own, of which nothing else is used.
@@ -33,7 +33,8 @@ OF_BENTOML = {"bentoml_service_request_total": {"endpoint", "http_response_code"
 
 VALUES = {
     "slot": {*SLOTS, "none"}, "slice": set(get_args(Slice)), "outcome": {"ok", "error"},
-    "decision": set(get_args(PaymentDecision)), "why": {*get_args(FraudRung), "unknown_category"},
+    "decision": set(get_args(PaymentDecision)), "why": set(get_args(Lack)),
+    "log": {"predictions", "payments"},
 }  # fmt: skip
 NAME = re.compile(r"\b(?:recommender|fraud|bentoml)_\w+|\bup\b")
 SELECTOR = re.compile(r"\b((?:recommender|fraud|bentoml)_\w+)\{([^}]*)\}")

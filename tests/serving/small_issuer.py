@@ -13,7 +13,7 @@ from feature_repo.card_features import CUSTOMER_WINDOWS, TERMINAL_WINDOWS
 from feature_repo.feast_store import OnlineRow
 from ingest.errors import FeatureError
 from serving.fraud_slots import FraudSlots, FraudVersion
-from serving.payment_scorer import Payment
+from serving.read_payment import Payment
 from serving.release import Artefact
 from tests.training.fraud.test_artefact import contents
 from training.artefact import FloatArray
@@ -40,6 +40,8 @@ class FakeCards:
     """The online store of one customer and one terminal; it answers, or refuses, as it is told."""
 
     refuses: bool = False
+    batches: list[tuple[str, int]] = field(default_factory=list)
+    """Which key was asked for, and of how many at once."""
     rows: dict[tuple[str, str | int], OnlineRow] = field(
         default_factory=lambda: {
             ("customer_id", CUSTOMER): row(CUSTOMER_WINDOWS),
@@ -50,6 +52,7 @@ class FakeCards:
     def online_rows(self, key: str, ids: Sequence[str | int]) -> list[OnlineRow | None]:
         if self.refuses:
             raise FeatureError("The online store does not answer.")
+        self.batches.append((key, len(ids)))
         return [self.rows.get((key, one)) for one in ids]
 
 
@@ -63,9 +66,25 @@ class FakeTrees:
         return np.full(len(data), self.margin, np.float32)
 
 
+@dataclass(frozen=True)
+class FailingTrees:
+    """Trees that give no margin of any payment above an amount."""
+
+    from_amount: float = 0.0
+
+    def inplace_predict(self, data: FloatArray, *, predict_type: str) -> FloatArray:
+        if (data[:, 0] >= self.from_amount).any():
+            raise RuntimeError("no trees")
+        return np.zeros(len(data), np.float32)
+
+
 def scoring(probability: float, version: str = "1") -> FraudSlots:
     """A model in memory that says the same of every payment."""
-    return FraudSlots(FraudVersion(version, FraudModel(FakeTrees(float(np.log(probability / (1 - probability)))))))
+    return FraudSlots(version_scoring(probability, version))
+
+
+def version_scoring(probability: float, version: str) -> FraudVersion:
+    return FraudVersion(version, FraudModel(FakeTrees(float(np.log(probability / (1 - probability))))))
 
 
 def fraud_version_in(folder: Path, name: str = "1", changed: Mapping[str, bytes] | None = None) -> Artefact:

@@ -468,3 +468,33 @@ def test_what_goes_wrong_in_one_look_does_not_end_the_next(ws: Workspace) -> Non
     release = controller.folder.read_release()
     assert release is not None
     assert release.traffic == Traffic("shadow")
+
+
+def test_what_nobody_foresaw_does_not_end_the_controller(ws: Workspace) -> None:
+    """Nobody starts its thread again."""
+    decide(ws, "canary", "3")
+    over, looks = threading.Event(), []
+
+    def ramp(_: Aliases) -> Traffic:
+        looks.append(1)
+        if len(looks) == 1:
+            raise KeyError("sha256")
+        over.set()
+        return Traffic("shadow")
+
+    controller = Controller(ws, ramp)
+    controller.run(over)
+    assert controller.folder.read_release() is not None
+
+
+def test_a_canary_that_could_not_be_asked_about_gets_no_sign_of_life(ws: Workspace) -> None:
+    """Or nobody would hold it back: a controller that cannot look at it, or tell the workers, does not watch it."""
+    decide(ws, "canary", "3")
+
+    def ramp(_: Aliases) -> Traffic:
+        raise LakeError("The canary's counts cannot be read.")
+
+    controller = Controller(ws, ramp)
+    with pytest.raises(LakeError):
+        controller.look()
+    assert not controller.folder.heartbeat.exists()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -201,3 +203,66 @@ def test_old_fraud_versions_are_deleted_by_themselves(ws: Workspace, controller:
     assert {"2", "3"} <= {path.name for path in place.iterdir()}
     assert len([path for path in place.iterdir() if path.name.startswith("old")]) < 9
     assert (controller.folder.models / "1").exists()
+
+
+def test_a_version_that_a_person_registered_is_refused(ws: Workspace, controller: Controller) -> None:
+    """MLflow's page registers without our record, and nobody can say what its files should be; the version before goes on."""
+    looked(controller)
+    client = mlflow.MlflowClient(ws.settings.mlflow_uri)
+    source = client.get_model_version("fraud", "1").source
+    by_hand = client.create_model_version("fraud", source).version
+    promote_fraud(ws, by_hand)
+    release = looked(controller)
+    assert frauds(release) == ("2", "2")
+    assert [refusal.name for refusal in release.refusals] == [f"fraud {by_hand}"]
+    assert "has no record of its hash: it was not registered here" in release.refusals[0].reason
+
+
+@dataclass(frozen=True)
+class FailingAliases:
+    """A registry that says what nobody foresaw."""
+
+    silent: bool = False
+
+    def after(self, decisions: Sequence[Decision]) -> tuple[Aliases, str]:
+        raise LookupError("champion")
+
+
+def test_what_goes_wrong_about_the_fraud_model_costs_only_its_part(
+    ws: Workspace, controller: Controller, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The recommender's new version is released, what scored goes on, the heart beats, and it is said once."""
+    looked(controller)
+    controller._fraud_aliases = FailingAliases()  # type: ignore[assignment]
+    decide(ws, "promotion", "3")
+    os.utime(controller.folder.heartbeat, (0, 0))
+    for _ in range(3):
+        release = looked(controller)
+    assert (names(release), frauds(release)) == (("3", None, "2"), ("2", "1"))
+    assert controller.folder.heartbeat.stat().st_mtime > 0
+    assert caplog.text.count("the fraud model stays as it is") == 1
+
+
+def test_a_disk_that_refuses_the_fraud_models_copies_costs_only_them(
+    ws: Workspace, controller: Controller, clock: Clock
+) -> None:
+    """A file where the folder should be; the recommender is released, and once it is mended both are."""
+    place = controller.folder.copies_of("fraud")
+    shutil.rmtree(place, ignore_errors=True)
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("in the way")
+    release = looked(controller)
+    assert (names(release), frauds(release)) == (("2", None, "1"), (None, None))
+    assert controller.folder.heartbeat.exists()
+    place.unlink()
+    clock.now_s += AGAIN_S
+    assert frauds(looked(controller)) == ("2", "1")
+
+
+def test_a_damaged_copy_is_mended_while_the_controller_runs(ws: Workspace, controller: Controller) -> None:
+    """Not only by the next one: a worker that starts meanwhile loads it from this disk."""
+    looked(controller)
+    with altered(controller.folder.copies_of("fraud") / "1" / FRAUD.files["trees"]):
+        slots = take_over_fraud(looked(controller), None)
+    assert slots is not None
+    assert slots.previous is not None

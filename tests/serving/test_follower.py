@@ -172,7 +172,7 @@ def test_a_release_file_that_is_gone_leaves_everything_as_it_is(
     assert follower.slots is before
 
 
-@pytest.mark.parametrize("part", ["champion", "challenger", "previous", "index"])
+@pytest.mark.parametrize("part", ["champion", "challenger", "index"])
 def test_an_artefact_that_cannot_be_loaded_leaves_everything_as_it_is(
     follower: Follower, folder: ServingFolder, disk: Disk, part: str
 ) -> None:
@@ -268,6 +268,47 @@ def test_a_broken_ranker_holds_up_no_fraud_model(
     assert (versions(follower), scores_by(follower)) == ({"champion": "1"}, {"champion": "2"})
     assert follower.release is not None
     assert follower.release.generation == 1
+
+
+def test_the_version_before_is_taken_over_when_it_is_mended(
+    follower: Follower, folder: ServingFolder, disk: Disk, clock: Clock, tmp_path: Path
+) -> None:
+    """A new worker answers and scores without; nobody needs to write the release again."""
+    one, two = (fraud_version_in(tmp_path / name, name) for name in ("1", "2"))
+    for place, kind in ((Path(disk.versions["1"].path), RANKER), (Path(one.path), FRAUD)):
+        (place / kind.files["golden"]).unlink()
+    wanted = disk.release(1, champion="2", previous="1")
+    folder.write_release(replace(wanted, fraud=two, fraud_previous=one))
+    follower.look()
+    assert (versions(follower), scores_by(follower)) == ({"champion": "2"}, {"champion": "2"})
+
+    fraud_version_in(tmp_path / "1", "1")
+    version_in(Path(disk.versions["1"].path), "1")
+    clock.now += AGAIN_S
+    follower.look()
+    both = {"champion": "2", "previous": "1"}
+    assert (versions(follower), scores_by(follower)) == (both, both)
+
+
+def test_what_nobody_foresaw_ends_no_following(
+    folder: ServingFolder, disk: Disk, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A release whose fraud part is no artefact at all is logged, and the next one is taken over by the same thread."""
+    strange = disk.release(1, champion="1").to_dict() | {"fraud": {"name": ["1"], "path": 7, "sha256": ""}}
+    folder.release.write_text(json.dumps(strange))
+    follower = Follower(folder)
+    follower.start()
+    try:
+        assert versions(follower) == {"champion": "1"}
+        assert "release refused: TypeError" in caplog.text
+        folder.write_release(replace(disk.release(2, champion="2"), fraud=fraud_version_in(tmp_path / "1")))
+        deadline = time.monotonic() + 10
+        while follower.fraud is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert versions(follower) == {"champion": "2"}
+    finally:
+        follower.stop()
 
 
 def test_a_silent_controller_holds_the_canary_back(

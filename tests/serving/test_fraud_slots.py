@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xgboost
 
 from ingest.errors import ArtefactError
 from serving.fraud_slots import load_fraud, take_over_fraud
@@ -16,6 +18,7 @@ from tests.serving.small_issuer import fraud_version_in
 from tests.training.fraud.test_artefact import REFUSED, ROWS, fitted
 from training.artefact import GOLDEN_TOLERANCE
 from training.fraud.artefact import FRAUD
+from training.fraud.model import Calibration, FraudModel
 
 INDEX = Artefact("2026-03-02", "/nowhere", "0" * 64)
 
@@ -78,10 +81,42 @@ def test_without_a_fraud_model_there_is_none(tmp_path: Path) -> None:
     assert take_over_fraud(release(None), None) is None
 
 
-@pytest.mark.parametrize("slot", ["fraud", "fraud_previous"])
-def test_a_version_that_cannot_be_loaded_changes_nothing(tmp_path: Path, slot: str) -> None:
-    """Champion and previous are taken over together or not at all."""
+GONE = Artefact("9", "/nowhere", "0" * 64)
+
+
+def test_a_champion_that_cannot_be_loaded_changes_nothing(tmp_path: Path) -> None:
+    """Whoever holds something goes on with it."""
     held = take_over_fraud(release(fraud_version_in(tmp_path, "1")), None)
-    gone = Artefact("9", "/nowhere", "0" * 64)
     with pytest.raises(ArtefactError, match="/nowhere"):
-        take_over_fraud(replace(release(fraud_version_in(tmp_path / "2", "2")), **{slot: gone}), held)
+        take_over_fraud(release(GONE, fraud_version_in(tmp_path / "2", "2")), held)
+
+
+def test_without_the_version_before_payments_are_scored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One that cannot be loaded is left out and logged: it is there for a rollback only."""
+    slots = take_over_fraud(release(fraud_version_in(tmp_path, "2"), GONE), None)
+    assert slots is not None
+    assert (slots.champion.version, slots.previous) == ("2", None)
+    assert "/nowhere" in caplog.text
+
+
+def test_trees_that_are_not_served_are_no_fraud_model(tmp_path: Path) -> None:
+    """XGBoost has other boosters, which look otherwise inside; a version of such trees is refused like any other."""
+    rows = xgboost.DMatrix(ROWS, label=(ROWS[:, 0] > 1).astype(np.float32))
+    dart = FraudModel(xgboost.train({"booster": "dart", "objective": "binary:logistic", "max_depth": 2}, rows, 3))
+    trees, beside = FRAUD.pack(dart)
+    golden = FRAUD.golden(dart, ROWS).to_json().encode()
+    version = fraud_version_in(tmp_path, "17", {"trees": bytes(trees.save_raw("ubj")), **beside, "golden": golden})
+    with pytest.raises(ArtefactError, match=r"Version 17 of 'fraud' cannot be loaded.*no 'fraud': KeyError"):
+        load_fraud(version)
+
+
+@pytest.mark.parametrize(("slope", "off", "taken"), [(1.0, 5e-6, False), (10.0, 5e-6, True), (10.0, 5e-5, False)])
+def test_a_steep_calibration_may_be_off_by_as_much_more(tmp_path: Path, slope: float, off: float, taken: bool) -> None:
+    """It multiplies what the sums of trees differ by from library to library; a real difference is refused all the same."""
+    model = replace(fitted(), calibration=Calibration(slope, 0.0))
+    _, beside = FRAUD.pack(model)
+    golden = FRAUD.golden(model, ROWS)
+    golden = replace(golden, scores=golden.scores + np.float32(off))
+    version = fraud_version_in(tmp_path, "17", {**beside, "golden": golden.to_json().encode()})
+    with nullcontext() if taken else pytest.raises(ArtefactError, match="scores its golden request differently"):
+        load_fraud(version)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ingest.errors import SettingsError
-from serving.guard import UNRELEASED, Buckets, Guard, Limits, limits_from_environment
+from serving.guard import NO_MODEL_SCORES, UNRELEASED, Buckets, Guard, Limits, limits_from_environment
 from serving.openapi import Error, page
 
 SHOP, OTHER_SHOP, CONTROL = "a-shops-key-23a5e6f0c1", "another-shops-key-9d41", "the-control-key-77b2d9e4"
@@ -375,6 +375,13 @@ def test_without_a_fraud_model_only_scoring_is_concerned() -> None:
     """Who asks for a score is told what is missing, and that the rest goes on."""
     said = ask(Guard(Backend(503, (), (b"[]",)), Limits(), PAGE), "/score")
     assert (said.status, said.error) == (503, UNRELEASED["/score"])
+
+
+def test_a_released_model_that_fails_is_not_called_missing() -> None:
+    """Who asks for a score then is told so, and how to go back."""
+    body = json.dumps({"error": NO_MODEL_SCORES}).encode()
+    said = ask(Guard(Backend(503, (), (body,)), Limits(), PAGE), "/score")
+    assert (said.status, said.error) == (503, NO_MODEL_SCORES)
 
 
 def test_good_answers_pass_untouched() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -15,8 +17,10 @@ from feature_repo.card_features import CUSTOMER_WINDOWS, FEATURES, TERMINAL_WIND
 from feature_repo.definitions import CARDS
 from serving import metrics, openapi
 from serving.feature_reader import FeatureReader
-from serving.payment_scorer import FraudRung, Payment, PaymentScorer
+from serving.fraud_slots import FraudSlots, FraudVersion
+from serving.payment_scorer import Answer, PaymentScorer, Unscored
 from serving.prediction_log import PredictionLog
+from serving.read_payment import LATEST, FraudRung, Lack, Payment
 from tests.serving.small_issuer import (
     CUSTOMER,
     MIDNIGHT,
@@ -24,11 +28,15 @@ from tests.serving.small_issuer import (
     PAYMENT,
     STRANGER,
     TERMINAL,
+    FailingTrees,
     FakeCards,
+    FakeTrees,
     row,
     scoring,
+    version_scoring,
 )
 from tests.serving.small_shop import only_plain
+from training.fraud.model import FraudModel
 from training.fraud.operation import OPERATION
 from training.scored_payments import SCHEMA, Scored, read_scored
 
@@ -42,10 +50,22 @@ class Worker:
         self.cards = FakeCards()
         self.log = PredictionLog(folder, schema=SCHEMA)
         customers, terminals = (FeatureReader(self.cards, key=key) for key in ("customer_id", "terminal_id"))
-        self.scorer = PaymentScorer(customers.read, terminals.read, self.log)
+        self.fraud: FraudSlots | None = scoring(0.25)
+        self.scorer = PaymentScorer(lambda: self.fraud, customers.read, terminals.read, self.log)
 
     def score(self, payment: Payment = PAYMENT, probability: float = 0.25) -> dict[str, Any]:
-        return self.scorer.score(payment, scoring(probability))
+        self.fraud = scoring(probability)
+        [answer] = self.answers(payment)
+        assert not isinstance(answer, Unscored)
+        return answer
+
+    def answers(self, *payments: Payment) -> Sequence[Answer]:
+        """The answers to some who ask at the same time."""
+
+        async def ask() -> Sequence[Answer]:
+            return await asyncio.gather(*map(self.scorer.score, payments))
+
+        return asyncio.run(asyncio.wait_for(ask(), 10))
 
     def logged(self) -> list[dict[str, Any]]:
         self.log.flush()
@@ -139,6 +159,114 @@ def test_every_score_is_counted(worker: Worker) -> None:
     stranger = replace(PAYMENT, customer_id=STRANGER, terminal_id=STRANGER, category="spaceships")
     worker.score(stranger, probability=0.9)
     assert {name: count() - before[name] for name, count in counters.items()} == dict.fromkeys(counters, 1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "refuses", "counted"),
+    [
+        ({}, False, set()),
+        ({}, True, {"stale_features", "store_silent"}),
+        ({"customer_id": 8, "terminal_id": 9}, True, {"no_features", "store_silent"}),
+        ({"customer_id": 8}, True, {"some_features", "store_silent"}),
+        ({"customer_id": STRANGER}, False, {"some_features"}),
+        ({"timestamp": NOON + CARDS.ttl}, False, {"no_features", "too_old"}),
+        ({"timestamp": MIDNIGHT - timedelta(seconds=1)}, False, {"newer_windows"}),
+        ({"category": "spaceships"}, False, {"unknown_category"}),
+    ],
+)
+def test_why_less_is_known_is_counted(
+    worker: Worker, changed: dict[str, Any], refuses: bool, counted: set[str]
+) -> None:
+    """A store that is silent and rows that are too old are told from strangers, whatever was remembered."""
+    worker.score()
+    worker.cards.refuses = refuses
+    before = {why: _count(metrics.SCORES_DEGRADED, why) for why in get_args(Lack)}
+    worker.score(replace(PAYMENT, **changed))
+    assert {why for why in before if _count(metrics.SCORES_DEGRADED, why) > before[why]} == counted
+
+
+def test_an_old_payment_says_that_its_windows_are_newer(worker: Worker) -> None:
+    """Its own day may be among what is known of its customer."""
+    answer = worker.score(replace(PAYMENT, timestamp=MIDNIGHT - timedelta(days=2)))
+    assert (answer["features"], answer["features_as_of"]) == ("fresh", "2025-03-17")
+    assert answer["degraded"] == "what is known is newer than the payment"
+
+
+def test_a_payment_of_last_month_is_refused(worker: Worker) -> None:
+    """With what to do; of one whose customer and terminal nobody knows, nothing can say how old it is."""
+    oldest = replace(PAYMENT, timestamp=MIDNIGHT - LATEST)
+    older = replace(PAYMENT, timestamp=MIDNIGHT - LATEST - timedelta(seconds=1))
+    strangers = replace(older, customer_id=STRANGER, terminal_id=STRANGER)
+    scored, refused, unknown = worker.answers(oldest, older, strangers)
+    assert isinstance(scored, dict)
+    assert isinstance(unknown, dict)
+    assert isinstance(refused, Unscored)
+    assert (refused.why, refused.said.split(": ")[0]) == ("too_old", "timestamp")
+    assert "of 2025-02-14, more than 30 days before what is known, of 2025-03-17" in refused.said
+    assert len(worker.logged()) == 2
+
+
+@pytest.mark.parametrize("trees", [FailingTrees(), FakeTrees(float("nan"))], ids=["raises", "no number"])
+def test_the_version_before_stands_in_for_one_that_fails(worker: Worker, trees: Any) -> None:
+    """The answer and the log name who scored, the answer says for whom, and it is counted."""
+    worker.fraud = FraudSlots(FraudVersion("2", FraudModel(trees)), version_scoring(0.25, "1"))
+    before = _count(metrics.SCORES_DEGRADED, "stand_in")
+    [answer] = worker.answers(PAYMENT)
+    assert isinstance(answer, dict)
+    assert (answer["score"], answer["model_version"]) == (pytest.approx(0.25), "1")
+    assert answer["degraded"] == "version 2 failed, and the one before it stood in"
+    assert worker.logged()[0]["model_version"] == "1"
+    assert _count(metrics.SCORES_DEGRADED, "stand_in") == before + 1
+
+
+def test_without_a_model_that_can_score_there_is_no_score(worker: Worker) -> None:
+    """And nothing is logged: nobody decided anything."""
+    broken = FraudModel(FailingTrees())
+    worker.fraud = FraudSlots(FraudVersion("2", broken))
+    assert worker.answers(PAYMENT) == [Unscored("failed")]
+    worker.fraud = FraudSlots(FraudVersion("2", broken), FraudVersion("1", broken))
+    assert worker.answers(PAYMENT) == [Unscored("failed")]
+    worker.fraud = None
+    assert worker.answers(PAYMENT) == [Unscored("unreleased")]
+    assert worker.logged() == []
+
+
+def test_payments_that_arrive_together_are_read_and_scored_together(worker: Worker) -> None:
+    """One read of customers and one of terminals, and each gets the answer that it would get alone, in its own row of the log."""
+    payments = [
+        replace(PAYMENT, transaction_id=1),
+        replace(PAYMENT, transaction_id=2, timestamp=NOON + CARDS.ttl),
+        replace(PAYMENT, transaction_id=3, customer_id=STRANGER, amount=99.0),
+        replace(PAYMENT, transaction_id=4, timestamp=MIDNIGHT - timedelta(days=1), category="spaceships"),
+        replace(PAYMENT, transaction_id=5, channel="online"),
+    ]
+    together = worker.answers(*payments)
+    assert worker.cards.batches == [("customer_id", 5), ("terminal_id", 5)]
+    logged = worker.logged()
+    alone = [worker.score(payment) for payment in payments]
+
+    assert [_of_the_request(answer) for answer in together] == [_of_the_request(answer) for answer in alone]
+    again = worker.logged()[5:]
+    features = [[{name: row[name] for name in FEATURES} for row in rows] for rows in (logged, again)]
+    assert str(features[0]) == str(features[1])  # NaN is equal to nothing
+
+
+def _of_the_request(answer: Answer) -> dict[str, Any]:
+    assert isinstance(answer, dict)
+    return {name: value for name, value in answer.items() if name != "request_id"}
+
+
+def test_what_breaks_one_payment_costs_no_other(worker: Worker) -> None:
+    """A row that no model can read counts as unread, and a payment that no model can score is the only one without a score."""
+    worker.cards.rows["customer_id", 8] = replace(row(CUSTOMER_WINDOWS), values={"customer_mean_amount": "much"})
+    worker.fraud = FraudSlots(FraudVersion("2", FraudModel(FailingTrees(from_amount=1000.0))))
+    good, unreadable, unscorable = worker.answers(
+        PAYMENT, replace(PAYMENT, customer_id=8), replace(PAYMENT, amount=2000.0)
+    )
+    assert isinstance(good, dict)
+    assert isinstance(unreadable, dict)
+    assert (good["features"], unreadable["features"]) == ("fresh", "no_features")
+    assert unscorable == Unscored("failed")
 
 
 def _count(counter: Any, label: str) -> float:

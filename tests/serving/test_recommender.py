@@ -22,10 +22,11 @@ from feature_repo.feast_store import OnlineRow
 from serving import recommender
 from serving.feature_reader import UserFeatures
 from serving.prediction_log import PredictionLog
-from serving.recommender import TOGETHER, Answer, Asked, Question, Recommender, decide
+from serving.recommender import Answer, Asked, Question, Recommender, decide
 from serving.release import SlotName, Traffic
 from serving.routing import CANARY, REST, Route
 from serving.slots import Model, Slots
+from serving.together import TOGETHER
 from tests.serving.released import ranker
 from tests.serving.small_shop import (
     FakeModel,
