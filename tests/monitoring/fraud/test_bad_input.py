@@ -17,6 +17,7 @@ import pytest
 
 from ingest.errors import SourceError
 from monitoring.fraud.diagnose_folder import diagnose_folder
+from monitoring.fraud.diagnosis import RULES
 from monitoring.fraud.folder import Read, read_folder, write_folder
 from monitoring.fraud.ledger import Ledger
 from monitoring.fraud.tables import BLIND_WITHOUT, OPTIONAL, Tables
@@ -69,7 +70,7 @@ def spoil(path: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
 def diagnosed(folder: Path) -> tuple[Watched, Read]:
     """A diagnosis that tries every rule, and that a record can be made of."""
     watched, read = diagnose_folder(folder, AS_OF)
-    assert len(watched.diagnosis.tried) == 23
+    assert len(watched.diagnosis.tried) == len(RULES)
     assert as_record(watched, read.missing, read.remarks)["cause"] == watched.diagnosis.cause
     return watched, read
 

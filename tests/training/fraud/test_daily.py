@@ -77,7 +77,9 @@ def without_random_fraud(rows: pd.DataFrame) -> pd.DataFrame:
 @pytest.fixture
 def judged(home: Path, fit_and_judged: Parts) -> CardDays:
     """The first model is judged, and nothing decided."""
-    return begun_anew(home, fit_and_judged)
+    cards = begun_anew(home, fit_and_judged)
+    registry(cards).set_aliases(Aliases())
+    return cards
 
 
 @pytest.fixture
