@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -822,11 +823,7 @@ def bench_serving(
 
     with errors.status("starting") as status:
         found = measure(open_workspace(directory).home, rounds=rounds, soak=soak, tell=status.update)
-    if as_json:
-        print(json.dumps(found))
-        return
-    for table in as_tables(found):
-        console.print(table)
+    show_found(found, as_tables, as_json=as_json)
 
 
 @bench_app.command("score")
@@ -844,11 +841,7 @@ def bench_score(
 
     with errors.status("starting") as status:
         found = measure(open_workspace(directory).home, rounds=rounds, beside=beside, tell=status.update)
-    if as_json:
-        print(json.dumps(found))
-        return
-    for table in as_tables(found):
-        console.print(table)
+    show_found(found, as_tables, as_json=as_json)
 
 
 @bench_app.command("fraud")
@@ -875,6 +868,15 @@ def bench_fraud(
         low, high = (f"{edge(c.seconds):.2f}" for edge in (min, max))
         table.add_row(c.what, f"{c.rows:,}", str(c.columns), f"{c.median_s:.2f}", low, high)
     console.print(table)
+
+
+def show_found(found: Any, as_tables: Callable[[Any], Iterable[Any]], *, as_json: bool) -> None:
+    """What a bench measured, for a program or for a person."""
+    if as_json:
+        print(json.dumps(found))
+        return
+    for table in as_tables(found):
+        console.print(table)
 
 
 def show_scorers(home: Path, *, as_json: bool) -> None:

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dags.logical_week import workspace
-from ingest.whole_files import write_json
 from training.fraud.card_days import CardDays
 
 
@@ -37,9 +36,7 @@ def next_day(days: CardDays) -> datetime:
 
 def note_failure(context: Mapping[str, Any]) -> None:
     """Keep a failed task's error with its day, where `mlops fraud live` finds it."""
-    error = f"{type(context['exception']).__name__}: {context['exception']}"
-    path = cards().parts.path(day_of(context), "failed")
-    write_json(path, {"task": context["task_instance"].task_id, "error": error})
+    cards().parts.note_failure(day_of(context), context["task_instance"].task_id, context["exception"])
 
 
 DEFAULTS = {"on_failure_callback": note_failure, "retries": 0}

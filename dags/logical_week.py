@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from ingest.whole_files import write_json
 from training.settings import settings_from_environment
 from training.workspace import Workspace
 
@@ -63,13 +62,7 @@ def announce(context: Mapping[str, Any], asset: Any, as_of: datetime) -> None:
 
 def note_failure(context: Mapping[str, Any]) -> None:
     """Keep a failed task's error with its week, where `mlops replay` and the report find it."""
-    ws = workspace()
-    as_of = week_of(context)
-    task = context["task_instance"].task_id
-    write_json(
-        ws.part_path(as_of, "failed"),
-        {"task": task, "error": f"{type(context['exception']).__name__}: {context['exception']}"},
-    )
+    workspace().weeks.note_failure(week_of(context), context["task_instance"].task_id, context["exception"])
 
 
 DEFAULTS = {"on_failure_callback": note_failure, "retries": 0}

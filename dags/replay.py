@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -77,9 +76,7 @@ def run_week(airflow: InProcessAirflow, ws: Workspace, as_of: datetime, progress
 
 
 def _failure(ws: Workspace, as_of: datetime, dag_id: str) -> str:
-    path = ws.part_path(as_of, "failed")
-    failed = json.loads(path.read_text()) if path.exists() else {"task": "unknown", "error": "no error was recorded"}
-    path.unlink(missing_ok=True)
+    failed = ws.weeks.take_failure(as_of)
     return (
         f"{dag_id}, task {failed['task']}, week {as_of:%Y-%m-%d}: {failed['error']} "
         f"What was finished is kept in {ws.home}; run the same command again to go on."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -62,9 +61,7 @@ def _record(cards: CardDays, as_of: datetime) -> dict[str, Any]:
 
 
 def _failure(cards: CardDays, as_of: datetime) -> str:
-    path = cards.parts.path(as_of, "failed")
-    failed = json.loads(path.read_text()) if path.exists() else {"task": "unknown", "error": "no error was recorded"}
-    path.unlink(missing_ok=True)
+    failed = cards.parts.take_failure(as_of)
     return (
         f"watch_fraud, task {failed['task']}, {as_of:%Y-%m-%d}: {failed['error']} What was finished is kept in {cards.home}; "
         "run the same command again to go on."

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from ingest.errors import ArtefactError
 from ingest.whole_files import sync
-from training.vocabulary import Decision
+from training.vocabulary import Decision, DecisionKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,11 @@ class DecisionLog:
         content = self.path.read_bytes() if self.path.exists() else b""
         decisions = _parse(_whole_lines(content)[0], self.path)
         return [decision for decision in decisions if about in (None, decision.model)]
+
+    def recorded(self, at: str, subject: str, *kinds: DecisionKind) -> Decision | None:
+        """The first decision of these kinds at a moment about a subject: what a run that died after its record had decided."""
+        decisions = (d for d in self.read() if (d.at, d.subject) == (at, subject))
+        return next((d for d in decisions if d.kind in kinds), None)
 
 
 def now() -> datetime:

@@ -50,6 +50,16 @@ class Parts:
             )
         return part
 
+    def note_failure(self, as_of: datetime, task: str, error: BaseException) -> None:
+        """Keep what a task failed by, for whoever started the run."""
+        write_json(self.path(as_of, "failed"), {"task": task, "error": f"{type(error).__name__}: {error}"})
+
+    def take_failure(self, as_of: datetime) -> dict[str, Any]:
+        """The task that failed and its error, once: the next run of that day begins without it."""
+        failed = self.read(as_of, "failed") or {"task": "unknown", "error": "no error was recorded"}
+        self.path(as_of, "failed").unlink(missing_ok=True)
+        return failed
+
     def done(self, step: str) -> list[datetime]:
         """The days for which a step has left its part, in order."""
         return sorted(datetime.strptime(p.parent.name, "%Y-%m-%d") for p in self.folder.glob(f"*/{step}.json"))

@@ -58,7 +58,7 @@ class Again(NamedTuple):
 
 
 def watched_again(cards: CardDays, first: datetime, last: datetime) -> Again:
-    """What was seen on the days from first to last; the same as then, for nothing is read that arrived later."""
+    """What the tables show of the days from first to last; as then, but for a batch that was delivered again since."""
     ledger, missing, remarks = _ledger(cards, first)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     return Again([watch(ledger, _number(day), _past(cards, day)) for day in days], ledger, missing, remarks)
@@ -110,8 +110,7 @@ def causes_of(watched: Mapping[str, Any]) -> str:
 
 def _recorded(cards: CardDays, as_of: datetime) -> Decision | None:
     """What was decided on a day about the model, not about one version."""
-    about = (d for d in cards.ws.decisions.read(FRAUD.model) if d.subject == FRAUD.model and d.at == as_of.isoformat())
-    return next((d for d in about if d.kind in ("watch", "human_approval")), None)
+    return cards.ws.decisions.recorded(as_of.isoformat(), FRAUD.model, "watch", "human_approval")
 
 
 def has_been_answered(cards: CardDays, as_of: datetime, cause: str) -> Decision | None:

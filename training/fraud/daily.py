@@ -62,7 +62,9 @@ def fit_in_shadow(cards: CardDays, as_of: datetime) -> dict[str, Any]:
         recipe = partial(fitting, cards.ws.settings.seed)
         part = _candidate(cards, as_of, split_to_shadow(as_of), recipe, fewest=FEWEST_LEARNED_DAYS)
         decision = shadow_decision(as_of, part, _champion(cards))
-        if _recorded(cards, decision) is None:  # else a run died after its record; the champion may have changed since
+        if (
+            cards.ws.decisions.recorded(decision.at, decision.subject, decision.kind) is None
+        ):  # else a run died after its record; the champion may have changed since
             cards.ws.decisions.record(decision)
         carry_out(cards.ws)
         return {**part, "in_shadow": True}
@@ -153,7 +155,8 @@ def settle_candidate(cards: CardDays, as_of: datetime, answer: Mapping[str, Any]
         if decision.kind == "promotion":
             decision = unless_replaced(cards, decision)
         # A run that died after its record is not answered anew: the first answer counts.
-        decision = _recorded(cards, decision, "promotion", "refusal") or decision
+        first = cards.ws.decisions.recorded(decision.at, decision.subject, "promotion", "refusal")
+        decision = first or decision
         return {**_settled(cards, decision), "question": None}
 
     return cards.parts.once(as_of, "settle_candidate", work)
@@ -164,12 +167,6 @@ def is_to_be_settled(cards: CardDays, as_of: datetime) -> bool:
     return (
         bool(cards.parts.require(as_of, "promote")["question"]) and cards.parts.read(as_of, "settle_candidate") is None
     )
-
-
-def _recorded(cards: CardDays, decision: Decision, *kinds: str) -> Decision | None:
-    """What was recorded already at the same moment about the same, of the same kind or one of these."""
-    same = (d for d in cards.ws.decisions.read(FRAUD.model) if (d.at, d.subject) == (decision.at, decision.subject))
-    return next((d for d in same if d.kind in (kinds or (decision.kind,))), None)
 
 
 def _candidate(
