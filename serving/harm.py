@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def _negated(trees: xgboost.Booster) -> xgboost.Booster:
 
 @contextmanager
 def customers_who_buy(ws: Workspace) -> Iterator[None]:
-    """Customers who buy one in four of the items shown that they have bought before; the shop's tracker notes it."""
+    """Customers who buy what is shown as often as they did before, as a share of their orders; the shop's tracker notes it."""
     folder, over = ServingFolder(ws.home), threading.Event()
     tail, store, dice = PredictionTail(folder.predictions), FeastStore(ws.features), np.random.default_rng(7)
 
@@ -88,8 +88,8 @@ def customers_who_buy(ws: Workspace) -> Iterator[None]:
             known = store.online_rows("user_id", [row["user_id"] for row in rows]) if rows else []
             with folder.outcomes.open("a", encoding="utf-8") as file:
                 for row, found in zip(rows, known, strict=True):
-                    liked = set(found.values["history_item_ids"].tolist()) if found else set()
-                    bought = [i for i in row["item_ids"] if i in liked and dice.random() < 0.25]
+                    habits = _habits(found.values) if found else {}
+                    bought = [item for item in row["item_ids"] if dice.random() < habits.get(item, 0)]
                     file.write(json.dumps({"request_id": row["request_id"], "bought": bought}) + "\n")
 
     thread = threading.Thread(target=buy, name="customers", daemon=True)
@@ -99,6 +99,12 @@ def customers_who_buy(ws: Workspace) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def _habits(features: Mapping[str, Any]) -> dict[str, float]:
+    """The share of a customer's orders that held an item, by item."""
+    shares = features["history_orders"] / max(features["user_orders"], 1)
+    return dict(zip(features["history_item_ids"].tolist(), shares.tolist(), strict=True))
 
 
 @contextmanager
