@@ -8,10 +8,10 @@ UV     := .uv/bin/uv
 WORKERS := -n 2 --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fast lint format doctor lock clean
+.PHONY: help setup demo up down test fast compose-test lint format doctor lock clean
 
 help: ## List what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 setup: $(VENV)/.ready ## Build the environment in .venv, and nothing else
 
@@ -31,6 +31,15 @@ $(VENV)/.ready: $(UV) requirements.lock pyproject.toml
 demo: setup ## Twelve simulated weeks: table on the screen, report in runs/demo/report.html
 	@$(BIN)/mlops demo
 
+up: ## The whole platform in containers (needs Docker only): builds the image, starts, prints the logins once
+	@docker compose build --quiet secrets
+	@docker compose run --rm -T secrets --show-new
+	docker compose up --detach --wait --wait-timeout 600
+	@echo "http://127.0.0.1:$${PAGE_PORT:-8000}   first page; the logins again: docker compose run --rm secrets --show"
+
+down: ## Stop the containers; their volumes are kept (docker compose down --volumes deletes them)
+	docker compose down
+
 doctor: setup ## Check Python, disk, memory, ports and permissions
 	@$(BIN)/mlops doctor
 
@@ -49,6 +58,9 @@ fast: setup ## The tests that take under a minute together
 
 test: lint ## Everything that must pass
 	$(BIN)/pytest $(WORKERS)
+
+compose-test: setup ## The containers on a real Docker engine, as a person would use them (15 minutes, not part of `make test`)
+	$(BIN)/pytest tests/compose --exitfirst
 
 lock: $(UV) ## Resolve the lock file anew
 	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet --output-file requirements.lock

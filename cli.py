@@ -70,7 +70,15 @@ app.add_typer(drill_app, name="drill")
 console = Console(width=None if sys.stdout.isatty() else 160)
 errors = Console(stderr=True)
 
-Dir = Annotated[Path, typer.Option("--dir", help="A workspace: the --out of a replay.")]
+Dir = Annotated[Path, typer.Option("--dir", envvar="MLOPS_HOME", help="A workspace: the --out of a replay.")]
+AirflowAt = Annotated[str, typer.Option("--airflow", envvar="AIRFLOW_ADDRESS", help="Address of Airflow's API server.")]
+Passwords = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE",
+        help="Airflow's password file; default: that of `mlops up`.",
+    ),
+]
 
 
 @app.command()
@@ -249,6 +257,103 @@ def up(
             console.print(f"[bold]{name:<10}[/bold] {address}", highlight=False)
         print("ready: Ctrl-C stops everything", flush=True)
         wait_for(*platform.servers)
+
+
+@app.command()
+def begin(directory: Dir, airflow: AirflowAt = "http://127.0.0.1:8080", passwords: Passwords = None) -> None:
+    """Let a running Airflow's DAGs run, and see that there is something to serve: the first week, if there is none yet."""
+    from dags.by_scheduler import begin
+    from training.settings import build_settings
+    from training.workspace import Workspace
+
+    ws = Workspace(build_settings(directory))
+    begin(ws, airflow_api(airflow, passwords, directory), say_step)
+    print(f"ready: {len(ws.weeks_done('score'))} weeks are done", flush=True)
+
+
+@app.command()
+def weeks(
+    directory: Dir,
+    count: Annotated[int, typer.Argument(min=1, help="How many Mondays.")] = 1,
+    airflow: AirflowAt = "http://127.0.0.1:8080",
+    passwords: Passwords = None,
+) -> None:
+    """Run the next weeks now, under the Airflow that is running; its clock would start them on Mondays."""
+    from dags.by_scheduler import next_week, run_week
+
+    ws, api = open_workspace(directory), airflow_api(airflow, passwords, directory)
+    for _ in range(count):
+        run_week(ws, api, next_week(ws), say_step)
+
+
+def airflow_api(address: str, passwords: Path | None, directory: Path) -> Any:
+    from dags.airflow_api import PASSWORDS, AirflowApi
+
+    return AirflowApi(address, passwords or directory / PASSWORDS)
+
+
+def say_step(as_of: datetime, dag_id: str) -> None:
+    print(f"{datetime.now():%H:%M:%S} {as_of:%Y-%m-%d} {dag_id}", flush=True)
+
+
+@app.command()
+def page(
+    directory: Dir,
+    pages: Annotated[Path, typer.Option(help="A JSON file that says which servers there are, and what to try.")],
+    port: Annotated[int, typer.Option(help="TCP port.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to bind; loopback unless you say otherwise.")] = "127.0.0.1",
+) -> None:
+    """Serve the first page of a stack: which servers are up, what is live, what was decided last."""
+    from monitoring.first_page import Records, read_pages, serve_first_page
+
+    servers, commands = read_pages(pages, os.environ)
+    stop_when_told()
+    serve_first_page(Records.of(directory), servers, commands=commands, host=host, port=port).serve_forever()
+
+
+@app.command()
+def traffic(
+    directory: Dir,
+    url: Annotated[str, typer.Option(help="Where the service is.")] = "http://127.0.0.1:3000",
+    rate: Annotated[float, typer.Option(min=0, help="Recommendations a second.")] = 5.0,
+    payments: Annotated[float, typer.Option(min=0, help="Payments a second, for /score.")] = 2.0,
+    patience: Annotated[float, typer.Option(min=0.1, help="Seconds for which a customer asks again.")] = 60.0,
+    key_file: Annotated[
+        Path | None, typer.Option(help="A file with an API key; none: the service asks for none.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="How long; default: until Ctrl-C.")] = None,
+    logged: Annotated[
+        bool, typer.Option("--logged", help="At the end, look for every answer in the service's logs.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the final figures as JSON.")] = False,
+) -> None:
+    """Play simulated customers: they ask, ask again while the service is away, and buy by habit; payments are sent to /score."""
+    from serving.traffic import TrafficSettings, play
+
+    ws, over = open_workspace(directory), threading.Event()
+    asked = TrafficSettings(url, rate, payments, patience, key_file.read_text().strip() if key_file else "")
+    for told in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told, lambda *_: over.set())
+    if seconds:
+        threading.Timer(seconds, over.set).start()
+    summary = play(ws, asked, until=over, say=say_traffic, keep_ids=logged)
+    if as_json:
+        print(json.dumps(summary.to_dict()), flush=True)
+    else:
+        say_traffic(summary)
+    if logged and summary.unlogged:
+        raise PlatformError(f"{len(summary.unlogged)} answers are not in the logs of {directory}.")
+
+
+def say_traffic(summary: Any) -> None:
+    if summary.waiting_for:
+        errors.print(summary.waiting_for, highlight=False)
+        return
+    told = [
+        f"{name}: {f.answered} of {f.asked} answered, {f.lost} lost, {f.asked_again} asked again, longest wait {f.longest_wait_s:.1f} s"
+        for name, f in (("customers", summary), ("payments", summary.payments))
+    ]
+    errors.print(f"{datetime.now():%H:%M:%S} {'; '.join(told)}", highlight=False)
 
 
 @app.command()
@@ -496,6 +601,21 @@ def strength_of(text: str) -> float:
         raise SettingsError(
             f"--strength {text!r} is none of {', '.join(STRENGTHS)} and no number above 0 and up to 1."
         ) from None
+
+
+@drill_app.command("inject")
+def drill_inject(
+    name: Annotated[str, typer.Argument(help="skewed_features, stale_features or bad_release.")],
+    directory: Dir,
+    strength: Annotated[str, typer.Option(help="weak, mid, strong, or a number above 0 and up to 1.")] = "strong",
+) -> None:
+    """Harm a live platform after its last Monday, and serve the week; the next Monday's watch must name it. It is meant for a demo."""
+    from monitoring.inject import inject
+
+    as_of = inject(open_workspace(directory), name, strength_of(strength))
+    console.print(
+        f"{name} was done to the week from {as_of:%Y-%m-%d}; run the next one (`mlops weeks 1`) and see the watch act."
+    )
 
 
 @drill_app.command("battery")

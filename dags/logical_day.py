@@ -39,4 +39,4 @@ def note_failure(context: Mapping[str, Any]) -> None:
     cards().parts.note_failure(day_of(context), context["task_instance"].task_id, context["exception"])
 
 
-DEFAULTS = {"on_failure_callback": note_failure, "retries": 0}
+DEFAULTS = {"on_failure_callback": note_failure}

@@ -87,7 +87,7 @@ def everything(settings: Settings, ports: Mapping[str, int]) -> Iterator[Platfor
         addresses = {name: f"http://{HOST}:{port}" for name, port in ports.items()}
         # A replay leaves the DAGs paused; from here on clock and assets start them.
         nights = ("watch_fraud",) if CardDays(Workspace(settings)).tables.exists() else ()
-        AirflowApi(addresses["airflow"], home).unpause_once_read((*DAGS, *nights), patience_s=PATIENCE_S)
+        AirflowApi(addresses["airflow"], home / PASSWORDS).unpause_once_read((*DAGS, *nights), patience_s=PATIENCE_S)
         addresses["airflow"] += f"   login admin, password in {home / PASSWORDS}"
         yield Platform(addresses, (*servers, service))
 

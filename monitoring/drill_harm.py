@@ -90,7 +90,8 @@ def _events_of_some(events: pa.Table, share: float, *, seed: int) -> pa.Table:
 def _overwrite_online(ws: Workspace, events: pa.Table, as_of: datetime) -> None:
     """Let another job compute rows as of a moment and write them into the store that serving reads; ours does not know of it."""
     with TemporaryDirectory(prefix="mlops-drill-") as folder:
-        rival = FeastStore(Path(folder), {"type": "sqlite", "path": str(ws.features / "online.db")})
+        ours = ws.settings.feast_online or {"type": "sqlite", "path": str(ws.features / "online.db")}
+        rival = FeastStore(Path(folder), ours)
         rival.apply()
         rival.write_rows(events, as_of)
         rival.materialise(as_of)

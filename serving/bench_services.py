@@ -43,7 +43,8 @@ def starlette_app() -> Starlette:
     from serving.feature_reader import PATIENCE_S, FeatureReader
     from serving.follower import Follower
     from serving.prediction_log import PredictionLog
-    from serving.recommender import Question, Recommender
+    from serving.questions import Question
+    from serving.recommender import Recommender
     from serving.release import ServingFolder
     from serving.slots import Slots
     from training.settings import settings_from_environment

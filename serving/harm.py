@@ -9,9 +9,8 @@ import sqlite3
 import struct
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from feature_repo.feast_store import FeastStore
 from ingest.errors import PlatformError, RegistryError
 from serving.bento_server import free_port
 from serving.release import ServingFolder
+from serving.traffic import Shown, Tracker, tracking
 from training.artefact import Golden
 from training.candidate import READS
 from training.mlflow_registry import MlflowRegistry, Version
@@ -78,33 +78,15 @@ def _negated(trees: xgboost.Booster) -> xgboost.Booster:
 @contextmanager
 def customers_who_buy(ws: Workspace) -> Iterator[None]:
     """Customers who buy what is shown as often as they did before, as a share of their orders; the shop's tracker notes it."""
-    folder, over = ServingFolder(ws.home), threading.Event()
-    tail, store, dice = PredictionTail(folder.predictions), FeastStore(ws.features), np.random.default_rng(7)
+    folder, store = ServingFolder(ws.home), FeastStore(ws.features, ws.settings.feast_online)
+    tail = PredictionTail(folder.predictions)
 
-    def buy() -> None:
-        while not over.wait(0.5):
-            rows = tail.new_rows().select(["request_id", "user_id", "item_ids", "slice"]).to_pylist()
-            rows = [row for row in rows if row["slice"] in ("canary", "control")]
-            known = store.online_rows("user_id", [row["user_id"] for row in rows]) if rows else []
-            with folder.outcomes.open("a", encoding="utf-8") as file:
-                for row, found in zip(rows, known, strict=True):
-                    habits = _habits(found.values) if found else {}
-                    bought = [item for item in row["item_ids"] if dice.random() < habits.get(item, 0)]
-                    file.write(json.dumps({"request_id": row["request_id"], "bought": bought}) + "\n")
+    def shown() -> list[Shown]:
+        rows = tail.new_rows().select([*Shown._fields, "slice"]).to_pylist()
+        return [Shown(**row) for row in rows if row.pop("slice") in ("canary", "control")]
 
-    thread = threading.Thread(target=buy, name="customers", daemon=True)
-    thread.start()
-    try:
+    with tracking(Tracker(folder.outcomes, lambda: store), shown):
         yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def _habits(features: Mapping[str, Any]) -> dict[str, float]:
-    """The share of a customer's orders that held an item, by item."""
-    shares = features["history_orders"] / max(features["user_orders"], 1)
-    return dict(zip(features["history_item_ids"].tolist(), shares.tolist(), strict=True))
 
 
 @contextmanager

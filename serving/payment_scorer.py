@@ -19,7 +19,8 @@ from serving import metrics
 from serving.feature_reader import UserFeatures
 from serving.fraud_slots import FraudSlots, FraudVersion
 from serving.prediction_log import PredictionLog
-from serving.read_payment import Lack, Payment, ReadPayment
+from serving.questions import Payment
+from serving.read_payment import Lack, ReadPayment
 from serving.served_kind import MODEL_ERRORS
 from serving.together import Together, Waiting
 from training.fraud.model import FraudModel

@@ -19,6 +19,7 @@ from feature_repo.card_features import CATEGORIES
 from feature_repo.card_online import is_served
 from feature_repo.feast_store import OnlineRow
 from serving.feature_reader import UserFeatures
+from serving.questions import Payment
 
 FraudRung = Literal["fresh", "stale_features", "some_features", "no_features"]
 #: What is counted of a payment that was scored with less than usual: its rung, if it is not fresh, and each cause.
@@ -30,20 +31,6 @@ Lack = Literal[
 #: A payment that is so much older than what is known is none that somebody waits for: a file that is sent once more, or a clock
 #: that was never set. By the features' own midnight, as a replayed issuer's payments are all of the past.
 LATEST = timedelta(days=30)
-
-
-@dataclass(frozen=True, slots=True)
-class Payment:
-    """A payment as the table `transactions` has it; `timestamp` is naive UTC."""
-
-    transaction_id: int
-    timestamp: datetime
-    customer_id: int
-    terminal_id: int
-    amount: float
-    category: str
-    channel: str
-    distance_km: float
 
 
 @dataclass(frozen=True, slots=True)

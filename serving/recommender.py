@@ -15,6 +15,7 @@ from feature_repo.definitions import RECOMMENDER
 from serving import metrics
 from serving.feature_reader import Rung, UserFeatures
 from serving.prediction_log import PredictionLog
+from serving.questions import Question
 from serving.ranking import Prepared, Ranked, popular, prepare, rank, states_of
 from serving.release import SlotName
 from serving.routing import Route, route
@@ -32,16 +33,6 @@ STAND_INS: tuple[SlotName, ...] = ("champion", "previous")
 OVERLOADED_S = 0.5
 
 ReadFeatures = Callable[[Sequence[str]], list[UserFeatures]]
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a customer is to be told: `user_id` None is somebody nobody knows."""
-
-    user_id: str | None
-    k: int
-    scope: str
-    endpoint: str = "recommend"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What every test needs before anything is imported: quiet vendors, and OpenMP threads that sleep instead of spin."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -37,6 +38,12 @@ class ByStory(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStory:
     """`loadgroup` would do, but xdist 3.8 hands its groups to an attribute that pytest 9.2 no longer reads."""
     return ByStory(config, log)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The containers want a Docker engine and a quarter of an hour: `make compose-test` names their folder, and nothing else does."""
+    wanted = any("compose" in str(argument) for argument in config.args)
+    return True if collection_path == Path(__file__).parent / "compose" and not wanted else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -224,11 +224,14 @@ class MlflowRegistry(Generic[Model]):
     @_as_registry_error("A version's files cannot be fetched")
     def _contents(self, uri: str) -> Contents:
         """The files of a version, by the names of the kind's files."""
-        folder = Path(mlflow.artifacts.download_artifacts(uri))
-        try:
-            return self._kind.contents_of(folder)
-        except OSError as error:
-            raise ArtefactError(f"{uri} is not whole ({error}). {REMEDY}") from error
+        with tempfile.TemporaryDirectory(
+            prefix="mlops-version-"
+        ) as place:  # what comes from a server would else stay there for ever
+            folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=place))
+            try:
+                return self._kind.contents_of(folder)
+            except OSError as error:
+                raise ArtefactError(f"{uri} is not whole ({error}). {REMEDY}") from error
 
 
 def _log_model(kind: Kind[Model], model: Model, golden: Golden) -> Any:

@@ -54,6 +54,10 @@ class Parts:
         """Keep what a task failed by, for whoever started the run."""
         write_json(self.path(as_of, "failed"), {"task": task, "error": f"{type(error).__name__}: {error}"})
 
+    def failed(self, as_of: datetime) -> bool:
+        """Whether a task of that day failed, and nobody has taken note of it."""
+        return self.path(as_of, "failed").exists()
+
     def take_failure(self, as_of: datetime) -> dict[str, Any]:
         """The task that failed and its error, once: the next run of that day begins without it."""
         failed = self.read(as_of, "failed") or {"task": "unknown", "error": "no error was recorded"}

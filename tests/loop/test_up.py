@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from dags.airflow_api import AirflowApi
+from dags.airflow_api import PASSWORDS, AirflowApi
 from tests.loop.conftest import MLOPS, run_mlops
 from training.carry_out import carry_out
 from training.settings import build_settings
@@ -83,7 +83,7 @@ def test_a_person_answers_and_the_alias_moves(workspace: Path, asked: str, addre
     Retraining is paused until the answer is in, so that it cannot put another version live meanwhile.
     """
     before, began = status(workspace), time.time()
-    airflow = AirflowApi(addresses["airflow"], workspace)
+    airflow = AirflowApi(addresses["airflow"], workspace / PASSWORDS)
     airflow.pause("retrain_weekly", paused=True)
     [question] = until(lambda: airflow.get("/dags/~/dagRuns/~/hitlDetails?response_received=false")["hitl_details"])
     assert "quality lost" in question["subject"]

@@ -13,7 +13,7 @@ from feature_repo.card_features import CUSTOMER_WINDOWS, TERMINAL_WINDOWS
 from feature_repo.feast_store import OnlineRow
 from ingest.errors import FeatureError
 from serving.fraud_slots import FraudSlots, FraudVersion
-from serving.read_payment import Payment
+from serving.questions import Payment
 from serving.release import Artefact
 from tests.training.fraud.test_artefact import contents
 from training.artefact import FloatArray

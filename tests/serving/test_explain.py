@@ -11,7 +11,8 @@ import pytest
 
 from serving.explain import explanation
 from serving.feature_reader import UserFeatures
-from serving.recommender import Answer, Asked, Question, decide
+from serving.questions import Question
+from serving.recommender import Answer, Asked, decide
 from serving.routing import REST
 from tests.serving.small_shop import FakeModel, by_sales, fails, only_plain, row_of, rows, shop, slots
 from training.recommender.index import FloatArray

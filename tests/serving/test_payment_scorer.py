@@ -20,7 +20,8 @@ from serving.feature_reader import FeatureReader
 from serving.fraud_slots import FraudSlots, FraudVersion
 from serving.payment_scorer import Answer, PaymentScorer, Unscored
 from serving.prediction_log import PredictionLog
-from serving.read_payment import LATEST, FraudRung, Lack, Payment
+from serving.questions import Payment
+from serving.read_payment import LATEST, FraudRung, Lack
 from tests.serving.small_issuer import (
     CUSTOMER,
     MIDNIGHT,

@@ -22,7 +22,8 @@ from feature_repo.feast_store import OnlineRow
 from serving import recommender
 from serving.feature_reader import UserFeatures
 from serving.prediction_log import PredictionLog
-from serving.recommender import Answer, Asked, Question, Recommender, decide
+from serving.questions import Question
+from serving.recommender import Answer, Asked, Recommender, decide
 from serving.release import SlotName, Traffic
 from serving.routing import CANARY, REST, Route
 from serving.slots import Model, Slots
