@@ -63,7 +63,7 @@ compose-test: setup ## The containers on a real Docker engine, as a person would
 	$(BIN)/pytest tests/compose --exitfirst
 
 lock: $(UV) ## Resolve the lock file anew
-	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet --output-file requirements.lock
+	$(UV) pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet --output-file requirements.lock
 
 clean: ## Delete what was built
 	rm -rf .venv .uv runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

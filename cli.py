@@ -825,11 +825,14 @@ def reproduce(version: str, directory: Dir, as_json: Annotated[bool, typer.Optio
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+def doctor(
+    containers: Annotated[bool, typer.Option("--containers", help="What `docker compose up` needs instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
     """Check what the platform needs of this machine, and say what to do; exit code 1 when something is missing."""
-    from infra.doctor import examine
+    from infra.doctor import examine, examine_containers
 
-    checks = examine(Path.cwd())
+    checks = examine_containers(os.environ) if containers else examine(Path.cwd())
     if as_json:
         print(json.dumps([{"check": c.name, "ok": c.ok, "found": c.found, "remedy": c.remedy} for c in checks]))
     else:

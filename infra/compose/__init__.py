@@ -1,0 +1,1 @@
+"""What the containers run beside our own command, by the standard library."""
