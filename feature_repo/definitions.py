@@ -14,6 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import feature_repo.quick_feast  # noqa: F401  # isort: skip
 import ibis
 import ibis.expr.datatypes as dt
 import pyarrow as pa

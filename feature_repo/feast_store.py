@@ -14,6 +14,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import feature_repo.quick_feast  # noqa: F401  # isort: skip
 import ibis
 import numpy as np
 import pandas as pd

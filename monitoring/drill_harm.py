@@ -53,7 +53,7 @@ def slip_through(ws: Workspace, strength: float, as_of: datetime) -> None:
     """A version that learned from labels of which a share says the opposite is promoted past the gates."""
     registry = MlflowRegistry(ws.settings, RANKER)
     paths = [ws.examples_path(week) for week in label_weeks(as_of, ws.settings.label_weeks)]
-    examples = [_mislabelled(load_examples(path), strength, seed=ws.settings.seed) for path in paths]
+    examples = [_mislabelled(load_examples(path), strength, seed=ws.settings.seed) for path in paths if path.exists()]
     bad = fit_ranker(examples, RankerParams(), seed=ws.settings.seed)
     version = _register(registry, bad, examples[-1], as_of)
     decision = Decision(
