@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,21 +12,26 @@ from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
+import requests
 from evidently import DataDefinition, Dataset, Report
 from evidently.core.metric_types import Metric
 from evidently.core.report import Snapshot
+from evidently.errors import EvidentlyError
 from evidently.legacy.calculations.stattests import register_stattest
 from evidently.legacy.calculations.stattests.registry import StatTest
 from evidently.legacy.core import ColumnType
 from evidently.metrics import MeanValue, ValueDrift
 from evidently.sdk.models import PanelMetric
 from evidently.sdk.panels import line_plot_panel
-from evidently.ui.workspace import Project
+from evidently.ui.workspace import Project, RemoteWorkspace, WorkspaceBase
 from evidently.ui.workspace import Workspace as EvidentlyWorkspace
 
 from ingest.whole_files import write_json, write_whole
 from monitoring.psi import psi
 
+log = logging.getLogger("monitoring.evidently")
+
+SERVER_TIMEOUT_S = 10
 PROJECT = "recommender"
 METHOD = "psi_on_reference_quantiles"
 
@@ -90,12 +96,13 @@ RECOMMENDER = Dashboard(
 class EvidentlyReports:
     """The Evidently workspace of a platform, under `home/evidently`, and the HTML pages beside it.
 
-    Runs are told apart by their name and day, so two dashboards must not share the name of a report.
+    Runs are told apart by their name and day, so two dashboards must not share the name of a report. A running Evidently reads its
+    files when it starts, and later only when it is asked to: that is what `server`, its address, is for. It has the same folder. When it
+    does not answer, it finds what is new at its next start; a watch does not wait for somebody who only looks on.
     """
 
-    def __init__(self, home: Path, dashboard: Dashboard = RECOMMENDER) -> None:
-        self._home, self._dashboard = home, dashboard
-        self._workspace = _open_workspace(home / "evidently")
+    def __init__(self, home: Path, dashboard: Dashboard = RECOMMENDER, server: str | None = None) -> None:
+        self._home, self._dashboard, self._server = home, dashboard, server
 
     def drift(
         self,
@@ -142,22 +149,53 @@ class EvidentlyReports:
         return DriftReport(_scores(run, thresholds), str(page.relative_to(self._home)))
 
     def _store(self, run: Snapshot, name: str) -> None:
-        found = self._workspace.search_project(self._dashboard.project)
-        project = found[0] if found else self._new_project()
+        project = self._project() or self._new_project()
+        workspace = _open_workspace(self._home / "evidently")
         # The same week again replaces its run: a dashboard shows each week once. Evidently finds a run by its id only,
         # and reading all of them to compare names takes longer every week.
         names = self._home / "evidently" / "runs.json"
         known: dict[str, str] = json.loads(names.read_text()) if names.exists() else {}
         if name in known:
-            self._workspace.delete_run(project.id, known[name])
-        known[name] = str(self._workspace.add_run(project.id, run, include_data=False, name=name).id)
+            workspace.delete_run(project.id, known[name])
+        known[name] = str(workspace.add_run(project.id, run, include_data=False, name=name).id)
         write_json(names, known)
+        if self._server is not None:
+            _have_it_read(self._server, project)
+
+    def _project(self) -> Project | None:
+        return next(iter(_open_workspace(self._home / "evidently").search_project(self._dashboard.project)), None)
 
     def _new_project(self) -> Project:
-        project = self._workspace.create_project(self._dashboard.project, description=self._dashboard.description)
+        """By the server if there is one: it can be asked to read the runs of a project anew, and not to look for projects."""
+        made = self._made_by_server() if self._server is not None else None
+        project = made or self._made_in(_open_workspace(self._home / "evidently"))
         for title, metrics in self._dashboard.panels.items():
             project.dashboard.add_panel(line_plot_panel(title, values=list(metrics)), tab="Drift")
         return project
+
+    def _made_by_server(self) -> Project | None:
+        try:
+            self._made_in(RemoteWorkspace(self._server or ""))
+        except (requests.RequestException, EvidentlyError, ValueError) as error:
+            log.warning(
+                "Evidently at %s does not answer, and shows nothing new until it is started anew: %s",
+                self._server,
+                error,
+            )
+            return None
+        _open_workspace.cache_clear()  # it was opened before there was that project
+        return self._project()
+
+    def _made_in(self, workspace: WorkspaceBase) -> Project:
+        return workspace.create_project(self._dashboard.project, description=self._dashboard.description)
+
+
+def _have_it_read(server: str, project: Project) -> None:
+    """Let a running Evidently look at a project's files again."""
+    try:
+        requests.get(f"{server}/api/projects/{project.id}/reload", timeout=SERVER_TIMEOUT_S).raise_for_status()
+    except requests.RequestException as error:
+        log.warning("Evidently at %s shows what is new of %s when it is started anew: %s", server, project.name, error)
 
 
 @lru_cache(maxsize=1)

@@ -204,7 +204,7 @@ def _drift(ws: Workspace, as_of: datetime) -> dict[str, Any] | None:
     if current is None or PREDICTION not in current or not known:
         return None
     thresholds = dict.fromkeys((*WATCHED, PREDICTION), DRIFT_THRESHOLD)
-    report = EvidentlyReports(ws.home).drift(
+    report = EvidentlyReports(ws.home, server=ws.settings.evidently_url).drift(
         "recommender", pd.concat(known, ignore_index=True), current, as_of=as_of, thresholds=thresholds
     )
     return _drift_record(report)

@@ -51,6 +51,9 @@ class Settings(BaseModel):
     tracking_uri: str | None = None
     """MLflow's tracking and registry; by default a SQLite file in the workspace."""
 
+    evidently_url: str | None = None
+    """Evidently's server on this workspace, which shows what is new when it is told to read it; by default nobody is told."""
+
     release: Literal["direct", "canary"] = "direct"
     """What a version that passed every gate gets: all customers at once, or a growing share while it is compared with the
     champion. A canary needs the service and its traffic; a replay of past weeks has neither."""

@@ -85,14 +85,21 @@ def windows_of(ledger: Ledger, as_of: int) -> Frames:
 
 
 def write_drift(
-    reference: pd.DataFrame, current: pd.DataFrame, home: Path, *, as_of: int, standings: Mapping[str, Standing]
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    home: Path,
+    *,
+    as_of: int,
+    standings: Mapping[str, Standing],
+    server: str | None = None,
 ) -> DriftReport:
     """Compare two windows of payments column by column and by the domain classifier, for a person to look at in Evidently.
 
     Frames have a row a payment and a column a feature; whatever is made from labels is left out, for a label fault moves it
     although nobody paid otherwise. A column that is missing, or holds no number, counts as missing values. `standings` are
     those of day `as_of` (counted since 1970): a column moved when it is as far above what is usual as the diagnosis asks.
-    The run replaces an earlier one of the same day. Raises SourceError for a window without rows.
+    The run replaces an earlier one of the same day; `server` is the address of a running Evidently (`EvidentlyReports`).
+    Raises SourceError for a window without rows.
     """
     _need_payments(reference, current, as_of)
     before, now = (_numbers(rows) for rows in (reference, current))
@@ -103,7 +110,7 @@ def write_drift(
     old, new = old.fillna(marks), new.fillna(marks)
     if scored:
         old, new = (_beside(rows, scores) for rows, scores in zip((old, new), scored, strict=True))
-    report = EvidentlyReports(home, DASHBOARD).keep(
+    report = EvidentlyReports(home, DASHBOARD, server).keep(
         NAME,
         [_metric(name, limit, marks.get(name, math.nan)) for name, limit in limits.items()],
         *(Dataset.from_pandas(rows, DataDefinition(numerical_columns=list(limits))) for rows in (new, old)),

@@ -28,7 +28,10 @@ def write_pages(cards: CardDays, as_of: datetime) -> dict[str, str | None]:
         first = None  # its batch is delivered again: the page stays as it was when the fault could be seen
     again = watched_again(cards, began, as_of)
     today = again.days[-1]
-    drift = write_drift(*windows_of(again.ledger, today.day), cards.ws.home, as_of=today.day, standings=today.standings)
+    drift = write_drift(
+        *windows_of(again.ledger, today.day), cards.ws.home, as_of=today.day, standings=today.standings,
+        server=cards.ws.settings.evidently_url,
+    )  # fmt: skip
     page = _write_incident(cards, first, as_of, again) if first else None
     return {"evidently": drift.path, "incident": str(page.relative_to(cards.ws.home)) if page else None}
 

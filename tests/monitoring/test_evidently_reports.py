@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +27,12 @@ CURRENT = (
     REFERENCE.assign(moved=REFERENCE["moved"] * 100, empty=np.nan).drop(columns="gone").sample(500, random_state=1)
 )
 THRESHOLDS = dict.fromkeys(REFERENCE.columns, 0.2)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def reports_in(home: Path) -> EvidentlyReports:
@@ -82,3 +96,59 @@ def test_large_frames_are_sampled_with_a_seed(tmp_path: Path, rows: int) -> None
         for n in range(2)
     }
     assert len(scores) == 1
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """A running Evidently on the platform's folder, started before there is anything to show."""
+    port, folder = free_port(), tmp_path / "evidently"
+    command = [Path(sys.executable).with_name("evidently"), "ui", "--workspace", folder, "--port", str(port)]
+    with (tmp_path / "log").open("wb") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
+        deadline = time.monotonic() + 120
+        while True:
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/api/projects", timeout=5):
+                break
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+        process.terminate()
+
+
+def shown_by(server: str) -> dict[str, int]:
+    """The projects that it shows, and how many runs of each."""
+    with urllib.request.urlopen(f"{server}/api/projects", timeout=10) as answer:
+        projects = json.load(answer)
+    runs = {}
+    for project in projects:
+        with urllib.request.urlopen(f"{server}/api/projects/{project['id']}/reports", timeout=10) as answer:
+            runs[project["name"]] = len(json.load(answer))
+    return runs
+
+
+@pytest.mark.slow
+def test_a_running_server_shows_a_run_at_once(server: str, tmp_path: Path) -> None:
+    """And one of the same week in its place, and the project's panels; by itself it would see none of that before its next start."""
+    from monitoring.evidently_reports import RECOMMENDER, EvidentlyReports
+
+    for _ in range(2):
+        reports = EvidentlyReports(tmp_path, server=server)
+        reports.drift("week", REFERENCE, CURRENT, as_of=MONDAY, thresholds=THRESHOLDS)
+        assert shown_by(server) == {"recommender": 1}
+    reports.drift("week", REFERENCE, CURRENT, as_of=datetime(2011, 1, 31), thresholds=THRESHOLDS)
+    assert shown_by(server) == {"recommender": 2}
+    assert len(runs_in(tmp_path)) == 2
+    [project] = (path for path in (tmp_path / "evidently").iterdir() if path.is_dir())
+    assert all(panel in "".join(p.read_text() for p in project.glob("*.json")) for panel in RECOMMENDER.panels)
+
+
+def test_a_server_that_is_away_holds_no_watch_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Run and page are kept, and the log says who does not know of it yet."""
+    from monitoring.evidently_reports import EvidentlyReports
+
+    address = f"http://127.0.0.1:{free_port()}"
+    found = EvidentlyReports(tmp_path, server=address).drift(
+        "week", REFERENCE, CURRENT, as_of=MONDAY, thresholds=THRESHOLDS
+    )
+    assert (tmp_path / found.path).exists()
+    assert len(runs_in(tmp_path)) == 1
+    assert address in caplog.text
