@@ -36,7 +36,8 @@ class AirflowApi:
                 f"{passwords} holds no login for Airflow: {error}. Has its API server been started?"
             ) from error
         login = self._ask("/auth/token", "POST", {"username": user, "password": password})
-        self._headers["Authorization"] = f"Bearer {login['access_token']}"
+        self.token: str = login["access_token"]
+        self._headers["Authorization"] = f"Bearer {self.token}"
 
     def get(self, path: str) -> Any:
         """What is at `path`, below /api/v2. Raises PlatformError with Airflow's own words when it refuses."""
