@@ -80,9 +80,10 @@ class Stack:
         return time.monotonic() - began
 
     def states(self) -> dict[str, str]:
-        """Of each service that goes on: healthy, unhealthy, starting, or that it has ended."""
+        """Of each service: healthy, unhealthy, starting, or that it has ended; traffic is a visitor."""
         lines = self.compose("ps", "--all", "--format", "json").splitlines()
         found = [json.loads(line) for line in lines]
+        found = [one for one in found if one["Service"] != "traffic"]
         return {one["Service"]: one["Health"] or f"{one['State']} {one['ExitCode']}" for one in found}
 
     def secret(self, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 import urllib.error
@@ -224,10 +225,13 @@ def traffic(stack: Stack) -> Iterator[str]:
     subprocess.run(["docker", "rm", "--force", container], capture_output=True, check=False)
 
 
-def test_each_service_restarts_under_traffic(stack: Stack, traffic: str) -> None:
+def test_each_service_restarts_under_traffic(stack: Stack, airflow: AirflowApi, traffic: str) -> None:
     """One after the other, and the service last: every customer gets an answer, every answer is in the log, no decision is lost."""
+    until(
+        lambda: "payments: 0 of" not in (said := logs_of(traffic)) and "payments:" in said,
+        "the first customers and payments",
+    )
     before, status = stack.decisions(), stack.status()
-    until(lambda: "answered" in logs_of(traffic), "the first customers")
     for service in ("redis", "postgres", "mlflow", "airflow-api", "scheduler", "dag-processor", "triggerer", "evidently",
                     "prometheus", "page", "service"):  # fmt: skip
         began = time.monotonic()
@@ -250,9 +254,15 @@ def test_each_service_restarts_under_traffic(stack: Stack, traffic: str) -> None
     assert stack.status()["champion"] == status["champion"]
 
 
+def running(airflow: AirflowApi) -> list[Any]:
+    found: list[Any] = airflow.get("/dags/~/dagRuns?state=running&state=queued&limit=100")["dag_runs"]
+    return found
+
+
 def logs_of(container: str) -> str:
+    """What it said, and as the last line its figures; lines that were broken for a narrow screen are whole again."""
     ended = subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=True)
-    return ended.stderr + ended.stdout
+    return " ".join(ended.stderr.split()) + "\n" + ended.stdout
 
 
 def test_down_and_up_again_keeps_everything(stack: Stack) -> None:
