@@ -215,7 +215,7 @@ def test_its_pages_can_be_looked_at(stack: Stack, airflow: AirflowApi, chromium:
         assert shot.stat().st_size > 8_000, name
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def traffic(stack: Stack) -> Iterator[str]:
     """Simulated customers and payments, from a container of their own; the id of it."""
     command = ["mlops", "traffic", "--url", "http://service:3000", "--key-file", "/secrets/api_key"]
