@@ -32,7 +32,7 @@ demo: setup ## Twelve simulated weeks: table on the screen, report in runs/demo/
 	@$(BIN)/mlops demo
 
 up: ## The whole platform in containers (needs Docker only): builds the image, starts, prints the logins once
-	@docker compose build --quiet secrets
+	@GIT_COMMIT="$$(git describe --always --dirty --abbrev=40 2>/dev/null)" docker compose build --quiet secrets
 	@docker compose run --rm -T secrets --show-new
 	docker compose up --detach --wait --wait-timeout 600
 	@echo "http://127.0.0.1:$${PAGE_PORT:-8000}   first page; the logins again: docker compose run --rm secrets --show"

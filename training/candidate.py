@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -70,7 +71,7 @@ def fit_and_register(ws: Workspace, as_of: datetime, examples: Sequence[Examples
 
 
 def git_commit() -> str:
-    """The commit of the code that runs, with a mark when files were changed; 'unknown' outside a checkout."""
+    """The commit of the code that runs, with a mark when files were changed; outside a checkout what GIT_COMMIT says, as in an image."""
     folder = Path(__file__).parent
     commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain"])
     try:
@@ -78,5 +79,5 @@ def git_commit() -> str:
             subprocess.run(c, cwd=folder, capture_output=True, text=True, check=True).stdout.strip() for c in commands
         )
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("GIT_COMMIT") or "unknown"
     return f"{commit}-dirty" if changes else commit
