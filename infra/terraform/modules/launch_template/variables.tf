@@ -1,0 +1,20 @@
+variable "name" {
+  description = "Name of the template and of its machines."
+  type        = string
+}
+
+variable "description" {
+  description = "What the machines are for."
+  type        = string
+}
+
+variable "disk_gb" {
+  description = "Size of the root disk."
+  type        = number
+}
+
+variable "hop_limit" {
+  description = "Network hops to the metadata service: 1 keeps containers from the machine's credentials, 2 lets them have them."
+  type        = number
+  default     = 1
+}

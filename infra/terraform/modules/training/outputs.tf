@@ -1,0 +1,33 @@
+output "queue" {
+  description = "Name of the queue to submit to."
+  value       = aws_batch_job_queue.this.name
+}
+
+output "job_definitions" {
+  description = "Names of the job definitions by model; without a revision the newest is run."
+  value       = { for model, job in aws_batch_job_definition.this : model => job.name }
+}
+
+output "checkpoint_bucket" {
+  description = "Bucket of the checkpoints."
+  value       = module.checkpoints.name
+}
+
+output "grants" {
+  description = "What may be granted: `submit` and watch jobs."
+  value = {
+    submit = [
+      {
+        actions   = ["batch:SubmitJob", "batch:TerminateJob", "batch:TagResource"]
+        resources = concat([aws_batch_job_queue.this.arn], flatten([for job in aws_batch_job_definition.this : [job.arn_prefix, "${job.arn_prefix}:*"]]))
+      },
+      # Batch does not restrict these by resource.
+      { actions = ["batch:DescribeJobs", "batch:ListJobs"], resources = ["*"] },
+    ]
+  }
+}
+
+output "security_group_id" {
+  description = "Security group of Batch's machines."
+  value       = aws_security_group.machine.id
+}
