@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from typing import Annotated, Any
 
 import bentoml
 from bentoml.exceptions import BentoMLException
 from pydantic import Field, ValidationError
-from pydantic.warnings import PydanticDeprecationWarning
 from pydantic_core import to_json
 from starlette.responses import Response
 
@@ -21,9 +19,6 @@ from serving.guard import Guard, limits_from_environment
 from serving.openapi import page
 from serving.questions import Payment, Question
 from serving.request_fields import Amount, Anybody, Category, Channel, Distance, HowMany, Key, Moment, UserId, Which
-
-# BentoML's code, not ours: warned of at each start, with the paths of this machine.
-warnings.filterwarnings("ignore", category=PydanticDeprecationWarning, module="_bentoml")
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -7,12 +7,14 @@ Feast and XGBoost among it, takes 250 MB there and seconds of each start.
 from __future__ import annotations
 
 import gc
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from bentoml.exceptions import BentoMLException, InvalidArgument, NotFound, ServiceUnavailable
+from pydantic.warnings import PydanticDeprecationWarning
 
 from feature_repo.definitions import CARDS
 from feature_repo.feast_store import FeastStore
@@ -35,6 +37,10 @@ from training.fraud.operation import OPERATION
 from training.scored_payments import SCHEMA as PAYMENT_SCHEMA
 from training.settings import settings_from_environment
 from training.workspace import Workspace
+
+# BentoML's code, not ours: warned of at each start, with the paths of this machine. Here, because what is imported above undoes
+# every filter that there was.
+warnings.filterwarnings("ignore", category=PydanticDeprecationWarning, module="_bentoml")
 
 
 class Engine:
