@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from dags.airflow_api import AirflowApi
-from dags.logical_week import landed_and_watched
+from dags.logical_week import failure_of, landed_and_watched
 from dags.standalone import DAGS
 from ingest.errors import PlatformError
 from training.settings import store_settings
@@ -88,5 +88,4 @@ def _wait(over: Callable[[], bool], ws: Workspace, as_of: datetime, what: str) -
 
 
 def _failure(ws: Workspace, as_of: datetime, dag_id: str) -> str:
-    failed = ws.weeks.take_failure(as_of)
-    return f"{dag_id}, task {failed['task']}, week {as_of:%Y-%m-%d}: {failed['error']} Its log in Airflow says more."
+    return f"{failure_of(ws, as_of, dag_id)} Its log in Airflow says more."

@@ -65,4 +65,10 @@ def note_failure(context: Mapping[str, Any]) -> None:
     workspace().weeks.note_failure(week_of(context), context["task_instance"].task_id, context["exception"])
 
 
+def failure_of(ws: Workspace, as_of: datetime, dag_id: str) -> str:
+    """What a week's DAG failed by, for whoever started it; the next run of that week begins without it."""
+    failed = ws.weeks.take_failure(as_of)
+    return f"{dag_id}, task {failed['task']}, week {as_of:%Y-%m-%d}: {failed['error']}"
+
+
 DEFAULTS = {"on_failure_callback": note_failure}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dags.in_process import InProcessAirflow
+from dags.logical_week import failure_of
 from ingest.errors import ReplayError
 from training.settings import Settings, store_settings
 from training.week_record import write_records
@@ -76,8 +77,5 @@ def run_week(airflow: InProcessAirflow, ws: Workspace, as_of: datetime, progress
 
 
 def _failure(ws: Workspace, as_of: datetime, dag_id: str) -> str:
-    failed = ws.weeks.take_failure(as_of)
-    return (
-        f"{dag_id}, task {failed['task']}, week {as_of:%Y-%m-%d}: {failed['error']} "
-        f"What was finished is kept in {ws.home}; run the same command again to go on."
-    )
+    kept = f"What was finished is kept in {ws.home}; run the same command again to go on."
+    return f"{failure_of(ws, as_of, dag_id)} {kept}"

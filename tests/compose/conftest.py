@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.loop.test_up import free_ports
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "mlops-test"
@@ -124,14 +125,6 @@ def until(found: Callable[[], Any], what: str, patience_s: float = 300) -> Any:
             last = error
         time.sleep(1)
     raise AssertionError(f"{what} did not happen in {patience_s:.0f} s; last: {last!r}")
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return found
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from serving.bento_server import free_port
+
 if TYPE_CHECKING:
     from monitoring.evidently_reports import EvidentlyReports
 
@@ -27,12 +28,6 @@ CURRENT = (
     REFERENCE.assign(moved=REFERENCE["moved"] * 100, empty=np.nan).drop(columns="gone").sample(500, random_state=1)
 )
 THRESHOLDS = dict.fromkeys(REFERENCE.columns, 0.2)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def reports_in(home: Path) -> EvidentlyReports:
