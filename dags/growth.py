@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -40,12 +39,10 @@ def _measure(scale: int, out: Path) -> WeekCost:
     options = {"--scale": scale, "--weeks": WEEKS, "--out": out}
     arguments = [str(part) for option in options.items() for part in option]
     command = [str(Path(sys.executable).with_name("mlops")), "replay", "--source", "shop", "--json", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    finished = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    if finished.returncode:
         raise ReplayError(
-            f"The replay at scale {scale} ended with code {process.returncode}; run it by itself: {' '.join(command)}"
+            f"The replay at scale {scale} ended with code {finished.returncode}; run it by itself: {' '.join(command)}"
         )
     week = json.loads((out / "weeks.json").read_text())[-1]
-    return WeekCost(scale, week["snapshot"]["rows"], week["seconds"], usage.ru_maxrss / 1024)
+    return WeekCost(scale, week["snapshot"]["rows"], week["seconds"], json.loads(finished.stdout)["peak_mb"])

@@ -23,14 +23,18 @@ def summary(records: list[dict[str, Any]], out: Path) -> dict[str, Any]:
         "decisions": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
         "realised_ndcg_at_10_all": sum(realised) / len(realised) if realised else None,
         "seconds": round(sum(sum(r["seconds"].values()) for r in records), 1),
-        "peak_mb": _peak_mb(),
+        "peak_mb": peak_mb(),
         "report": str(out / "report.html"),
     }
 
 
-def _peak_mb() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1024**2 if sys.platform == "darwin" else 1024))  # macOS counts bytes, Linux kilobytes
+def peak_mb() -> int:
+    """Linux keeps in ru_maxrss what the process that started this one had held, so its own peak is read from /proc."""
+    if sys.platform == "linux":
+        status = Path("/proc/self/status").read_text()
+        [peak_kb] = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+        return round(int(peak_kb) / 1024)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2)  # macOS counts bytes
 
 
 def week_table(records: list[dict[str, Any]]) -> Table:
