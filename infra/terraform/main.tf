@@ -143,6 +143,8 @@ module "tracking" {
   deletion_protection = var.deletion_protection
   noncurrent_days     = var.noncurrent_days
   kms_key_arn         = module.security.key_arns.data
+  log_days            = var.log_days
+  log_key_arn         = module.security.key_arns.logs
 }
 
 # ── What works ───────────────────────────────────────────────────────────────────────────────────────────────────────────

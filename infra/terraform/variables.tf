@@ -126,7 +126,7 @@ variable "cluster" {
 
   validation {
     condition     = can(regex("^1\\.[0-9]{2}$", var.cluster.version))
-    error_message = "cluster.version must be a minor version such as 1.33."
+    error_message = "cluster.version must be a minor version such as 1.35."
   }
 
   validation {

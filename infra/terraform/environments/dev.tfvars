@@ -13,7 +13,7 @@ network = {
 }
 
 cluster = {
-  version = "1.33"
+  version = "1.35"
 }
 
 pool_sizes = {
@@ -48,6 +48,6 @@ serving = {
 alert_emails = ["ml-platform@example.com"]
 
 budget = {
-  limit_usd        = 900
-  model_limits_usd = { recommender = 150, fraud = 50 }
+  limit_usd        = 600
+  model_limits_usd = { recommender = 10, fraud = 10 }
 }

@@ -14,7 +14,7 @@ network = {
 }
 
 cluster = {
-  version = "1.33"
+  version = "1.35"
 }
 
 pool_sizes = {
@@ -50,6 +50,6 @@ serving = {
 alert_emails = ["ml-platform@example.com", "on-call@example.com"]
 
 budget = {
-  limit_usd        = 6000
-  model_limits_usd = { recommender = 1500, fraud = 500 }
+  limit_usd        = 2000
+  model_limits_usd = { recommender = 20, fraud = 10 }
 }

@@ -19,7 +19,7 @@ run "private" {
   }
 
   variables {
-    kubernetes_version  = "1.33"
+    kubernetes_version  = "1.35"
     public_access_cidrs = []
     admin_role_arns     = ["arn:aws:iam::000000000000:role/admin"]
     secrets_key_arn     = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"
@@ -48,6 +48,13 @@ run "private" {
   }
 
   assert {
+    condition = toset([for group in aws_cloudwatch_log_group.containers : group.name]) == toset([
+      for log in ["application", "dataplane", "host", "performance"] : "/aws/containerinsights/test/${log}"
+    ]) && alltrue([for group in aws_cloudwatch_log_group.containers : group.kms_key_id == var.log_key_arn && group.retention_in_days == 30])
+    error_message = "so are those that the containers' logs go to"
+  }
+
+  assert {
     condition     = aws_eks_cluster.this.access_config[0].authentication_mode == "API" && !aws_eks_cluster.this.access_config[0].bootstrap_cluster_creator_admin_permissions
     error_message = "who administers is in code; whoever created the cluster does not by that"
   }
@@ -71,7 +78,7 @@ run "reached_from_an_office" {
   }
 
   variables {
-    kubernetes_version  = "1.33"
+    kubernetes_version  = "1.35"
     public_access_cidrs = ["203.0.113.0/24"]
     admin_role_arns     = []
     secrets_key_arn     = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"
@@ -93,7 +100,7 @@ run "reached_by_everybody" {
   }
 
   variables {
-    kubernetes_version  = "1.33"
+    kubernetes_version  = "1.35"
     public_access_cidrs = ["0.0.0.0/0"]
     admin_role_arns     = []
     secrets_key_arn     = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"

@@ -12,6 +12,8 @@ variables {
   subnet_ids  = { a = "subnet-a", b = "subnet-b", c = "subnet-c" }
   clients     = { nodes = "sg-nodes" }
   kms_key_arn = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"
+  log_days    = 30
+  log_key_arn = "arn:aws:kms:us-east-1:000000000000:key/11111111-1111-1111-1111-111111111111"
 }
 
 run "bucket" {
@@ -359,6 +361,14 @@ run "tracking_of_prod" {
   assert {
     condition     = [for p in aws_db_parameter_group.this.parameter : p.value if p.name == "rds.force_ssl"] == ["1"] && aws_db_parameter_group.this.family == "postgres17"
     error_message = "PostgreSQL refuses whoever does not speak TLS"
+  }
+
+  assert {
+    condition = aws_db_instance.this.enabled_cloudwatch_logs_exports == toset(["postgresql", "upgrade"]) && alltrue([
+      for log, group in aws_cloudwatch_log_group.database :
+      group.name == "/aws/rds/instance/test-tracking/${log}" && group.kms_key_id == var.log_key_arn && group.retention_in_days == 30
+    ])
+    error_message = "the database's logs are encrypted, and not for ever"
   }
 }
 

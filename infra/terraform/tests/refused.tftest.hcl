@@ -15,7 +15,7 @@ variables {
   log_days            = 365
   noncurrent_days     = 90
   network             = { cidr = "10.22.0.0/16", nat = "per_zone" }
-  cluster             = { version = "1.33" }
+  cluster             = { version = "1.35" }
   redis               = { node_type = "cache.m7g.large", replicas = 1, snapshot_days = 7 }
   database            = { instance_class = "db.m7g.large", multi_az = true, backup_days = 35 }
   training            = { max_vcpus = 64 }
@@ -64,7 +64,7 @@ run "slips_in_what_prod_looks_at" {
 
   variables {
     log_days = 100
-    cluster  = { version = "v1.33.1" }
+    cluster  = { version = "v1.35.1" }
   }
 
   expect_failures = [var.log_days, var.cluster]
@@ -77,7 +77,7 @@ run "prod_without_any_of_its_safeguards" {
     deletion_protection = false
     log_days            = 30
     network             = { cidr = "10.22.0.0/16", nat = "single" }
-    cluster             = { version = "1.33", public_access_cidrs = ["203.0.113.0/24"] }
+    cluster             = { version = "1.35", public_access_cidrs = ["203.0.113.0/24"] }
     redis               = { node_type = "cache.m7g.large", replicas = 0, snapshot_days = 7 }
     database            = { instance_class = "db.m7g.large", multi_az = false, backup_days = 35 }
   }

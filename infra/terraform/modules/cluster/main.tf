@@ -18,6 +18,15 @@ resource "aws_cloudwatch_log_group" "control_plane" {
   kms_key_id        = var.log_key_arn
 }
 
+# So would the add-on that watches containers.
+resource "aws_cloudwatch_log_group" "containers" {
+  for_each = toset(["application", "dataplane", "host", "performance"])
+
+  name              = "/aws/containerinsights/${var.name}/${each.key}"
+  retention_in_days = var.log_days
+  kms_key_id        = var.log_key_arn
+}
+
 resource "aws_eks_cluster" "this" {
   name                      = var.name
   version                   = var.kubernetes_version
@@ -44,7 +53,7 @@ resource "aws_eks_cluster" "this" {
     public_access_cidrs     = length(var.public_access_cidrs) > 0 ? var.public_access_cidrs : null
   }
 
-  depends_on = [aws_cloudwatch_log_group.control_plane]
+  depends_on = [aws_cloudwatch_log_group.control_plane, aws_cloudwatch_log_group.containers]
 }
 
 resource "aws_iam_openid_connect_provider" "this" {

@@ -4,7 +4,7 @@ variable "name" {
 }
 
 variable "kubernetes_version" {
-  description = "Minor version of Kubernetes, such as 1.33."
+  description = "Minor version of Kubernetes, such as 1.35."
   type        = string
 }
 

@@ -48,6 +48,15 @@ locals {
   major = split(".", var.database.engine_version)[0]
 }
 
+# RDS would make them by itself, without encryption and for ever.
+resource "aws_cloudwatch_log_group" "database" {
+  for_each = toset(["postgresql", "upgrade"])
+
+  name              = "/aws/rds/instance/${var.name}-tracking/${each.key}"
+  retention_in_days = var.log_days
+  kms_key_id        = var.log_key_arn
+}
+
 resource "aws_db_instance" "this" {
   identifier     = "${var.name}-tracking"
   engine         = "postgres"
@@ -79,7 +88,7 @@ resource "aws_db_instance" "this" {
 
   auto_minor_version_upgrade      = true
   apply_immediately               = false
-  enabled_cloudwatch_logs_exports = ["postgresql", "upgrade"]
+  enabled_cloudwatch_logs_exports = keys(aws_cloudwatch_log_group.database)
   performance_insights_enabled    = true
   performance_insights_kms_key_id = var.kms_key_arn
 }

@@ -64,3 +64,13 @@ variable "noncurrent_days" {
   description = "Days in which an artefact that was overwritten or deleted can be had back."
   type        = number
 }
+
+variable "log_days" {
+  description = "Days for which the database's logs are kept."
+  type        = number
+}
+
+variable "log_key_arn" {
+  description = "Key that encrypts the database's logs."
+  type        = string
+}

@@ -107,13 +107,14 @@ resource "aws_batch_job_queue" "this" {
   state    = "ENABLED"
   priority = 1
 
-  dynamic "compute_environment_order" {
-    for_each = ["spot", "on-demand"]
+  compute_environment_order {
+    order               = 1
+    compute_environment = aws_batch_compute_environment.this["spot"].arn
+  }
 
-    content {
-      order               = compute_environment_order.key + 1
-      compute_environment = aws_batch_compute_environment.this[compute_environment_order.value].arn
-    }
+  compute_environment_order {
+    order               = 2
+    compute_environment = aws_batch_compute_environment.this["on-demand"].arn
   }
 }
 
