@@ -8,7 +8,7 @@ UV     := .uv/bin/uv
 WORKERS := -n 2 --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test fast compose-test lint format doctor lock clean
+.PHONY: help setup demo up down test fast compose-test infra-test lint format doctor lock clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -61,6 +61,9 @@ test: lint ## Everything that must pass
 
 compose-test: setup ## The containers on a real Docker engine, as a person would use them (15 minutes, not part of `make test`)
 	$(BIN)/pytest tests/compose --exitfirst
+
+infra-test: setup ## Terraform against an emulator of AWS: planned, judged, applied, drifted, repaired, destroyed (12 minutes; needs Terraform)
+	$(BIN)/mlops infra test all
 
 lock: $(UV) ## Resolve the lock file anew
 	$(UV) pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet --output-file requirements.lock

@@ -23,6 +23,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from infra.commands import app as infra_app
 from ingest.errors import PlatformError, SettingsError
 
 ENVIRONMENT = {
@@ -65,6 +66,7 @@ app.add_typer(fraud_app, name="fraud")
 app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
 app.add_typer(drill_app, name="drill")
+app.add_typer(infra_app, name="infra")
 
 #: A table in a file or a pipe is not cut to a terminal that is not there.
 console = Console(width=None if sys.stdout.isatty() else 160)

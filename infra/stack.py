@@ -20,7 +20,7 @@ from infra.plan import Plan
 
 ROOT = Path(__file__).parent / "terraform"
 ENVIRONMENTS = ("dev", "staging", "prod")
-PROVIDER = "registry.terraform.io/hashicorp/aws"
+PROVIDER = "hashicorp/aws"
 PLUGIN_FOLDERS = ("~/.terraform.d/plugins", "/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins")
 IMAGE_TAG = "d46fc6b"  # any commit: what is planned here is never run
 INIT_S, TEST_S, APPLY_S = 300, 600, 900
@@ -37,10 +37,12 @@ def plugin_folder() -> Path | None:
     named = os.environ.get("TF_PLUGIN_DIR")
     for folder in [named] if named else PLUGIN_FOLDERS:
         path = Path(folder).expanduser()
-        if (path / PROVIDER).is_dir():
+        if any(path.glob(f"*/{PROVIDER}")):
             return path
     if named:
-        raise ToolError(f"TF_PLUGIN_DIR is {named}, and there is no {PROVIDER} in it; name the folder that holds it.")
+        raise ToolError(
+            f"TF_PLUGIN_DIR is {named}, and no registry's {PROVIDER} is in it; name the folder above the registry's name."
+        )
     return None
 
 
@@ -68,6 +70,8 @@ class Stack:
     @classmethod
     def copy(cls, folder: Path, endpoint: str | None = None, left_out: Mapping[str, str] | None = None) -> Stack:
         """Copy the root and what it reads, and initialise it. `left_out` holds override files by their path in the copy."""
+        if not ROOT.is_dir():
+            raise ToolError("The Terraform is not installed with the platform; run this in a clone of the repository.")
         root = folder / "infra" / "terraform"
         ours = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfplan")
         shutil.copytree(ROOT, root, ignore=ours, dirs_exist_ok=True)
@@ -108,8 +112,14 @@ class Stack:
         """What the state holds: the values of each managed resource by its address."""
         document = json.loads(self._run(["show", "-json"], INIT_S))
         return {
-            r["address"]: r for r in _walk(document.get("values", {}).get("root_module", {})) if r["mode"] == "managed"
+            r["address"]: r["values"]
+            for r in _walk(document.get("values", {}).get("root_module", {}))
+            if r["mode"] == "managed"
         }
+
+    def format_check(self) -> list[str]:
+        """Files that are not written as `terraform fmt` writes them."""
+        return self._run(["fmt", "-recursive", "-list=true", "-write=false"], INIT_S).split()
 
     def test(self, *options: str) -> str:
         """`terraform test`: the plans against mocks."""

@@ -40,10 +40,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStory:
     return ByStory(config, log)
 
 
+#: Folders that only a command which names them runs: `make compose-test` wants a Docker engine, `make infra-test` Terraform.
+BY_NAME = ("compose", "terraform")
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """The containers want a Docker engine and a quarter of an hour: `make compose-test` names their folder, and nothing else does."""
-    wanted = any("compose" in str(argument) for argument in config.args)
-    return True if collection_path == Path(__file__).parent / "compose" and not wanted else None
+    """Leave out what needs more than the environment, unless it was named."""
+    folder = collection_path.name if collection_path.parent == Path(__file__).parent else ""
+    return True if folder in BY_NAME and not any(folder in str(argument) for argument in config.args) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -106,7 +106,9 @@ def replication_group_has_members() -> None:
         for name in group.member_clusters:
             member: Any = CacheCluster(**known | {"cache_cluster_id": name})
             member.at_rest_encryption_enabled = group.at_rest_encryption_enabled
-            member.security_groups = [{"security_group_id": i, "status": "active"} for i in group.security_group_ids or ()]
+            member.security_groups = [
+                {"security_group_id": i, "status": "active"} for i in group.security_group_ids or ()
+            ]
             self.cache_clusters[name] = member
         return group
 

@@ -1,0 +1,78 @@
+"""What Terraform would make, in each environment: planned, judged, priced, and named as the manifests name it. Nothing is applied."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.cost.budget import over_budget
+from infra.cost.monthly import monthly
+from infra.emulator.gaps import can_hold
+from infra.emulator.readback import READINGS
+from infra.k8s.agree import disagreements
+from infra.plan import Plan
+from infra.policies.rules import check
+from infra.stack import ENVIRONMENTS, Stack
+from tests.infra.k8s_outputs import filled
+from tests.terraform.conftest import manifests
+
+environments = pytest.mark.parametrize("environment", ENVIRONMENTS)
+
+
+def test_it_is_written_as_terraform_writes_it(untouched: Stack) -> None:
+    assert untouched.format_check() == []
+
+
+def test_mocks_prove_what_the_modules_promise(untouched: Stack) -> None:
+    """Every run of infra/terraform/tests; a failing one is told by name."""
+    summary = [json.loads(line) for line in untouched.test("-json").splitlines()]
+    counted = next(line["test_summary"] for line in summary if line["type"] == "test_summary")
+    assert counted["status"] == "pass"
+    assert counted["passed"] >= 57
+    assert counted["failed"] == counted["errored"] == counted["skipped"] == 0
+
+
+@environments
+def test_nothing_breaks_a_rule(plans: Mapping[str, Plan], environment: str) -> None:
+    assert [str(violation) for violation in check(plans[environment])] == []
+
+
+@environments
+def test_the_budget_is_kept(plans: Mapping[str, Plan], environment: str) -> None:
+    bill = monthly(plans[environment])
+    assert 0 < bill.total.floor <= bill.total.expected <= bill.total.ceiling
+    assert [str(excess) for excess in over_budget(plans[environment], bill)] == []
+
+
+@environments
+def test_manifests_and_outputs_agree(plans: Mapping[str, Plan], environment: str, tmp_path: Path) -> None:
+    outputs = {name: output.value for name, output in plans[environment].outputs.items()}
+    assert disagreements(manifests(environment, filled(outputs, environment), tmp_path), outputs) == []
+
+
+@environments
+def test_every_resource_can_be_read_back_or_is_a_known_gap(plans: Mapping[str, Plan], environment: str) -> None:
+    unread = {r.type for r in plans[environment].resources if can_hold(r)} - READINGS.keys()
+    assert unread == set()
+
+
+def test_environments_hold_the_same_kinds(plans: Mapping[str, Plan]) -> None:
+    """They differ in numbers. What prod has more of are zones' ways out and endpoints without NAT."""
+    kinds = {environment: {(r.module, r.type) for r in plan.resources} for environment, plan in plans.items()}
+    assert kinds["dev"] == kinds["staging"]
+    assert kinds["dev"] - kinds["prod"] == set()
+    assert {type_ for _, type_ in kinds["prod"] - kinds["dev"]} == {
+        "aws_vpc_security_group_ingress_rule",
+        "aws_security_group",
+    }
+
+
+def test_nothing_secret_is_an_output(plans: Mapping[str, Plan]) -> None:
+    said = repr({name: output.value for name, output in plans["prod"].outputs.items()})
+    secret: Any = plans["prod"].of("aws_secretsmanager_secret_version")[0].get("secret_string")
+    assert len(secret) >= 32
+    assert secret not in said

@@ -1,0 +1,174 @@
+"""Applied, read back by another way, drifted, repaired, and taken down: what a plan against mocks cannot show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from infra.emulator.gaps import GAPS, can_hold
+from infra.emulator.readback import Account
+from infra.errors import ToolError
+from infra.k8s.agree import disagreements
+from infra.plan import Plan
+from tests.terraform.conftest import Applied, manifests
+
+Apply = Callable[[str], Applied]
+environments = pytest.mark.parametrize("environment", ["dev", "prod"])
+
+
+@environments
+def test_every_planned_resource_is_applied_or_a_gap(apply: Apply, plans: Mapping[str, Plan], environment: str) -> None:
+    """All of the whole root's plan: none is left out of the copy but what GAPS.yaml says."""
+    applied = apply(environment)
+    planned = {resource.address for resource in plans[environment].resources}
+    gaps = {resource.address for resource in plans[environment].resources if not can_hold(resource)}
+    assert applied.state.keys() == planned - gaps
+    assert {gap.type for gap in GAPS} == {address.rpartition(".this")[0].rpartition(".")[2] for address in gaps}
+
+
+@environments
+def test_what_stands_is_what_was_planned(apply: Apply, environment: str) -> None:
+    """Each resource, asked of AWS's API by boto3."""
+    applied = apply(environment)
+    state = applied.state
+    found = [
+        str(one)
+        for resource in applied.plan.resources
+        for one in applied.account.disagreements(resource, state[resource.address])
+    ]
+    assert found == []
+
+
+@environments
+def test_a_second_plan_changes_nothing(apply: Apply, environment: str) -> None:
+    assert apply(environment).stack.plan(environment).changes == {}
+
+
+@environments
+def test_what_stands_is_what_manifests_name(apply: Apply, environment: str, tmp_path: Path) -> None:
+    outputs = apply(environment).stack.outputs()
+    assert disagreements(manifests(environment, outputs, tmp_path), outputs) == []
+
+
+def test_prod_is_not_destroyed_by_a_slip(apply: Apply) -> None:
+    """The database refuses, and stands."""
+    applied = apply("prod")
+    with pytest.raises(ToolError, match="deletion protection"):
+        applied.stack.destroy("prod", "-target=module.tracking.aws_db_instance.this")
+    assert applied.account.client("rds").describe_db_instances()["DBInstances"]
+
+
+# ── Behind Terraform's back ──────────────────────────────────────────────────────────────────────────────────────────────
+
+NAME = "mlops-dev"
+
+
+def _lake(account: Account) -> str:
+    return next(
+        name for call, name in account.inventory() if call == "list_buckets" and name.startswith(f"{NAME}-lake-")
+    )
+
+
+def bucket_opened(account: Account) -> None:
+    opened = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), False)
+    account.client("s3").put_public_access_block(Bucket=_lake(account), PublicAccessBlockConfiguration=opened)
+
+
+def versions_no_longer_kept(account: Account) -> None:
+    account.client("s3").put_bucket_versioning(Bucket=_lake(account), VersioningConfiguration={"Status": "Suspended"})
+
+
+def logs_kept_for_a_day(account: Account) -> None:
+    account.client("logs").put_retention_policy(logGroupName=f"/{NAME}/training", retentionInDays=1)
+
+
+def key_no_longer_rotated(account: Account) -> None:
+    kms = account.client("kms")
+    [alias] = [a for a in kms.list_aliases()["Aliases"] if a["AliasName"] == f"alias/{NAME}-data"]
+    kms.disable_key_rotation(KeyId=alias["TargetKeyId"])
+
+
+def role_may_do_everything(account: Account) -> None:
+    everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    account.client("iam").put_role_policy(
+        RoleName=f"{NAME}-mlflow", PolicyName="grants", PolicyDocument=json.dumps(everything)
+    )
+
+
+def tags_of_images_move(account: Account) -> None:
+    account.client("ecr").put_image_tag_mutability(repositoryName=f"{NAME}/platform", imageTagMutability="MUTABLE")
+
+
+def fewer_backups(account: Account) -> None:
+    account.client("rds").modify_db_instance(
+        DBInstanceIdentifier=f"{NAME}-tracking", BackupRetentionPeriod=0, ApplyImmediately=True
+    )
+
+
+def alarm_deleted(account: Account) -> None:
+    account.client("cloudwatch").delete_alarms(AlarmNames=[f"{NAME}-online-store-001-memory"])
+
+
+def door_closed(account: Account) -> None:
+    ec2 = account.client("ec2")
+    [door] = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [f"{NAME}-tracking"]}])[
+        "SecurityGroups"
+    ]
+    rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [door["GroupId"]]}])
+    [rule] = [r for r in rules["SecurityGroupRules"] if r.get("Description") == "From nodes"]
+    ec2.revoke_security_group_ingress(GroupId=door["GroupId"], SecurityGroupRuleIds=[rule["SecurityGroupRuleId"]])
+
+
+def queue_stopped(account: Account) -> None:
+    account.client("batch").update_job_queue(jobQueue=f"{NAME}-training", state="DISABLED")
+
+
+def pool_grown(account: Account) -> None:
+    account.client("eks").update_nodegroup_config(
+        clusterName=NAME, nodegroupName="cpu-spot", scalingConfig={"minSize": 0, "maxSize": 40, "desiredSize": 0}
+    )
+
+
+def owner_forgotten(account: Account) -> None:
+    account.client("sns").untag_resource(
+        ResourceArn=next(arn for call, arn in account.inventory() if call == "list_topics"), TagKeys=["owner"]
+    )
+
+
+#: What somebody did by hand, and the one resource that a plan must name for it.
+DRIFTS: Mapping[Callable[[Account], None], str] = {
+    bucket_opened: "module.lake.module.lake.aws_s3_bucket_public_access_block.this",
+    versions_no_longer_kept: "module.lake.module.lake.aws_s3_bucket_versioning.this",
+    logs_kept_for_a_day: "module.training.aws_cloudwatch_log_group.this",
+    key_no_longer_rotated: 'module.security.aws_kms_key.this["data"]',
+    role_may_do_everything: 'module.service_account["mlflow"].aws_iam_role_policy.this[0]',
+    tags_of_images_move: 'module.images.aws_ecr_repository.this["platform"]',
+    fewer_backups: "module.tracking.aws_db_instance.this",
+    alarm_deleted: 'module.monitoring.aws_cloudwatch_metric_alarm.this["mlops-dev-online-store-001-memory"]',
+    door_closed: 'module.tracking.module.door.aws_vpc_security_group_ingress_rule.this["nodes"]',
+    queue_stopped: "module.training.aws_batch_job_queue.this",
+    pool_grown: 'module.node_pools.aws_eks_node_group.this["cpu-spot"]',
+    owner_forgotten: "module.monitoring.aws_sns_topic.alerts",
+}
+
+
+def test_whatever_is_changed_by_hand_is_found_and_repaired(apply: Apply) -> None:
+    """All at once: the plan names each of them and nothing else, its apply puts them right, and boto3 sees that."""
+    applied = apply("dev")
+    for drift in DRIFTS:
+        drift(applied.account)
+    assert applied.stack.plan("dev").changes.keys() == set(DRIFTS.values())
+    applied.stack.apply("dev")
+    assert applied.stack.plan("dev").changes == {}
+    test_what_stands_is_what_was_planned(apply, "dev")
+
+
+def test_destroyed_nothing_is_left(apply: Apply) -> None:
+    """The state is empty, and in every service stands what stood before."""
+    applied = apply("dev")
+    applied.stack.destroy("dev")
+    assert applied.state == {}
+    assert applied.account.inventory() == applied.before
