@@ -111,7 +111,13 @@ def _pool_hours(facts: Facts, pool: Resource) -> Span:
 def _job(facts: Facts, job: Resource) -> Iterator[Line]:
     """A model's runs of a month, on spot and on the on-demand machines behind it."""
     model = job.get("tags_all.model")
-    for environment in facts.plan.of("aws_batch_compute_environment"):
+    environments = [e for e in facts.plan.of("aws_batch_compute_environment") if e.get("tags_all.model") == model]
+    if not environments:
+        raise CostError(
+            f"{job.address} is of model {model!r}, and no compute environment is tagged with it; "
+            "nobody could say what its machines cost. Use modules/queue."
+        )
+    for environment in environments:
         hours = _job_hours(facts, model, environment)
         yield from _machines(facts, job, _batch(facts, environment, model, Span(0, hours, hours)))
 
@@ -119,8 +125,9 @@ def _job(facts: Facts, job: Resource) -> Iterator[Line]:
 def _room(facts: Facts, environment: Resource) -> Iterator[Line]:
     """What a compute environment may start beyond the jobs that are expected of it: only the maximum costs."""
     hours = environment.get("compute_resources.0.max_vcpus") / _smallest(environment) * HOURS
-    jobs = facts.plan.of("aws_batch_job_definition")
-    used = sum(_job_hours(facts, job.get("tags_all.model"), environment) for job in jobs)
+    model = environment.get("tags_all.model")
+    jobs = [job for job in facts.plan.of("aws_batch_job_definition") if job.get("tags_all.model") == model]
+    used = sum(_job_hours(facts, model, environment) for _ in jobs)
     if used > hours:
         raise CostError(
             f"Trainings are assumed to take {used:g} machine hours of {environment.address}, and max_vcpus allow {hours:g}; "

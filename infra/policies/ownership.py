@@ -48,14 +48,14 @@ def tags_reach_machines(plan: Plan) -> Iterator[Finding]:
 
 @rule(
     "jobs-name-their-model",
-    "A training says which model it is of.",
+    "A training, and the machines it runs on, say which model they are of.",
     reason="What a model costs is asked of its owner; `shared` is everybody's, and so nobody's.",
-    remedy="Set tags = { model = … } of the job definition.",
+    remedy="Set tags = { model = … } of the job definition and the compute environment; modules/queue does.",
 )
 def jobs_name_their_model(plan: Plan) -> Iterator[Finding]:
-    for job in plan.of("aws_batch_job_definition"):
-        if job.get("tags_all.model", SHARED) in {SHARED, ""}:
-            yield job.address, f"the tag model is {shown(job.get('tags_all.model'))}"
+    for one in plan.of("aws_batch_job_definition", "aws_batch_compute_environment"):
+        if one.get("tags_all.model", SHARED) in {SHARED, ""}:
+            yield one.address, f"the tag model is {shown(one.get('tags_all.model'))}"
 
 
 @rule(

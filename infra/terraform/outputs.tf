@@ -73,9 +73,9 @@ output "tracking" {
 }
 
 output "training" {
-  description = "Batch: queue, job definitions by model, bucket of checkpoints."
+  description = "Batch: queues and job definitions by model, bucket of checkpoints."
   value = {
-    queue             = module.training.queue
+    queues            = module.training.queues
     job_definitions   = module.training.job_definitions
     checkpoint_bucket = module.training.checkpoint_bucket
   }

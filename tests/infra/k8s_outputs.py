@@ -54,7 +54,7 @@ def made(environment: str) -> dict[str, Any]:
             "artefact_bucket": f"{name}-artefacts-{ACCOUNT}",
         },
         "training": {
-            "queue": f"{name}-training",
+            "queues": {model: f"{name}-{model}" for model in ("fraud", "recommender")},
             "job_definitions": {model: f"{name}-{model}" for model in ("fraud", "recommender")},
             "checkpoint_bucket": f"{name}-checkpoints-{ACCOUNT}",
         },

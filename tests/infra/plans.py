@@ -306,9 +306,9 @@ def _cluster() -> list[Given]:
 
 def _training() -> list[Given]:
     def machines(name: str, kind: str) -> Given:
-        return taggable(
+        return resource(
             f"aws_batch_compute_environment.{name}",
-            arn=later(),
+            tags_all=TAGS | {"model": "fraud"}, arn=later(),
             compute_resources=[{
                 "type": kind, "instance_type": ["m6i.2xlarge", "m6a.2xlarge", "m5.2xlarge"], "ec2_key_pair": None,
                 "launch_template": [{"launch_template_id": later("module.launch_template")}],

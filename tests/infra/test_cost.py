@@ -147,7 +147,8 @@ def pool(name: str, low: int, high: int, *types: str, capacity: str = "ON_DEMAND
 
 def batch(max_vcpus: int = 16) -> dict[str, dict[str, Any]]:
     def environment(capacity: str) -> dict[str, Any]:
-        return {"compute_resources": [{"type": capacity, "max_vcpus": max_vcpus, "instance_type": ["m6i.2xlarge"]}]}
+        resources = {"type": capacity, "max_vcpus": max_vcpus, "instance_type": ["m6i.2xlarge"]}
+        return {"compute_resources": [resources], "tags_all": {"model": "recommender"}}
 
     return {
         'module.training.aws_batch_compute_environment.this["spot"]': environment("SPOT"),
@@ -204,9 +205,18 @@ def test_trainings_are_their_model_s(prices: PriceTable, usage: Usage) -> None:
     """Three runs a week of two hours are 26 a month: 19.5 at half price on spot, 6.5 on demand, and their disks."""
     bill = monthly(made(batch()), prices, usage)
     assert bill.by_model["recommender"].expected == pytest.approx(19.5 * 0.2 + 6.5 * 0.4 + 26 / 730 * 100 * 0.08)
-    assert bill.by_model["shared"].expected == 0
+    assert set(bill.by_model) == {"recommender"}
     room = bill.by_key["module.training.aws_batch_compute_environment.this", "more trainings on spot: machines"]
     assert room.quantity == Span(0, 0, 2 * 730 - 19.5)
+
+
+def test_a_training_without_machines_is_not_free(prices: PriceTable, usage: Usage) -> None:
+    planned = batch()
+    for address in planned:
+        if "compute_environment" in address:
+            planned[address] |= {"tags_all": {"model": "shared"}}
+    with pytest.raises(CostError, match="is of model 'recommender', and no compute environment is tagged"):
+        monthly(made(planned), prices, usage)
 
 
 def test_logs_are_paid_when_they_come_and_while_they_stay(prices: PriceTable, usage: Usage) -> None:

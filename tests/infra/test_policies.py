@@ -411,6 +411,7 @@ FAILING = [
     fails("tags-reach-machines", TEMPLATE, "tag_specifications.1.tags.owner is not set", change(TEMPLATE, "tag_specifications.1.tags.owner", None)),
     fails("tags-reach-machines", JOB, "propagate_tags is false", change(JOB, "propagate_tags", False)),
     fails("jobs-name-their-model", JOB, '"shared"', change(JOB, "tags_all.model", "shared")),
+    fails("jobs-name-their-model", BATCH_SPOT, '"shared"', change(BATCH_SPOT, "tags_all.model", "shared")),
     fails("budget-of-environment", PLAN, "user:environment$prod", drop(BUDGET)),
     fails("budget-of-environment", PLAN, "user:environment$prod", change(BUDGET, "time_unit", "ANNUALLY")),
     fails("budget-of-environment", BUDGET, 'limit_amount is "0"', change(BUDGET, "limit_amount", "0")),

@@ -123,7 +123,7 @@ def door_closed(account: Account) -> None:
 
 
 def queue_stopped(account: Account) -> None:
-    account.client("batch").update_job_queue(jobQueue=f"{NAME}-training", state="DISABLED")
+    account.client("batch").update_job_queue(jobQueue=f"{NAME}-fraud", state="DISABLED")
 
 
 def pool_grown(account: Account) -> None:
@@ -149,7 +149,7 @@ DRIFTS: Mapping[Callable[[Account], None], str] = {
     fewer_backups: "module.tracking.aws_db_instance.this",
     alarm_deleted: 'module.monitoring.aws_cloudwatch_metric_alarm.this["mlops-dev-online-store-001-memory"]',
     door_closed: 'module.tracking.module.door.aws_vpc_security_group_ingress_rule.this["nodes"]',
-    queue_stopped: "module.training.aws_batch_job_queue.this",
+    queue_stopped: 'module.training.module.queue["fraud"].aws_batch_job_queue.this',
     pool_grown: 'module.node_pools.aws_eks_node_group.this["cpu-spot"]',
     owner_forgotten: "module.monitoring.aws_sns_topic.alerts",
 }

@@ -230,3 +230,22 @@ run "machines" {
     error_message = "machines carry the provider's default tags, by which the bill is split"
   }
 }
+
+run "machines_of_one_model" {
+  command = plan
+
+  module {
+    source = "./modules/launch_template"
+  }
+
+  variables {
+    description = "Trainings"
+    disk_gb     = 100
+    tags        = { model = "fraud" }
+  }
+
+  assert {
+    condition     = alltrue([for t in aws_launch_template.this.tag_specifications : t.tags["model"] == "fraud" && t.tags["owner"] == "ml-platform"])
+    error_message = "machines and disks are paid for by their model, not by everybody"
+  }
+}

@@ -16,12 +16,6 @@ variables {
 run "training" {
   command = plan
 
-  override_resource {
-    target          = aws_batch_compute_environment.this["spot"]
-    override_during = plan
-    values          = { arn = "arn:aws:batch:us-east-1:000000000000:compute-environment/spot" }
-  }
-
   module {
     source = "./modules/training"
   }
@@ -36,26 +30,6 @@ run "training" {
     log_days       = 30
     kms_key_arn    = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"
     log_key_arn    = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"
-  }
-
-  assert {
-    condition     = { for name, e in aws_batch_compute_environment.this : name => e.compute_resources[0].type } == { spot = "SPOT", on-demand = "EC2" }
-    error_message = "there is spot, and on-demand behind it"
-  }
-
-  assert {
-    condition     = aws_batch_compute_environment.this["spot"].compute_resources[0].allocation_strategy == "SPOT_PRICE_CAPACITY_OPTIMIZED"
-    error_message = "spot is taken where it is cheap and least likely to be reclaimed"
-  }
-
-  assert {
-    condition     = alltrue([for e in aws_batch_compute_environment.this : length(e.compute_resources[0].instance_type) >= 3 && e.compute_resources[0].min_vcpus == 0])
-    error_message = "any of three types will do, and nothing runs while nothing is asked"
-  }
-
-  assert {
-    condition     = [for o in aws_batch_job_queue.this.compute_environment_order : "${o.order} ${o.compute_environment}"] == ["1 arn:aws:batch:us-east-1:000000000000:compute-environment/spot", "2 arn:aws:batch:us-east-1:000000000000:compute-environment/mock"]
-    error_message = "the queue tries spot first"
   }
 
   assert {
@@ -98,6 +72,56 @@ run "training" {
   assert {
     condition     = aws_cloudwatch_log_group.this.retention_in_days == 30 && aws_cloudwatch_log_group.this.kms_key_id == var.log_key_arn
     error_message = "jobs' logs are encrypted, and not for ever"
+  }
+
+  assert {
+    condition     = output.queues == { recommender = "test-recommender" }
+    error_message = "each model has a queue"
+  }
+}
+
+run "queue" {
+  command = plan
+
+  override_resource {
+    target          = aws_batch_compute_environment.this["spot"]
+    override_during = plan
+    values          = { arn = "arn:aws:batch:us-east-1:000000000000:compute-environment/spot" }
+  }
+
+  module {
+    source = "./modules/queue"
+  }
+
+  variables {
+    name              = "test-fraud"
+    model             = "fraud"
+    instance_types    = ["m6i.2xlarge", "m6a.2xlarge", "m5.2xlarge"]
+    max_vcpus         = 32
+    subnet_ids        = ["subnet-a", "subnet-b", "subnet-c"]
+    security_group_id = "sg-0"
+    service_role_arn  = "arn:aws:iam::000000000000:role/batch"
+    instance_role_arn = "arn:aws:iam::000000000000:instance-profile/machine"
+  }
+
+  assert {
+    condition     = { for name, e in aws_batch_compute_environment.this : name => e.compute_resources[0].type } == { spot = "SPOT", on-demand = "EC2" }
+    error_message = "there is spot, and on-demand behind it"
+  }
+
+  assert {
+    condition     = aws_batch_compute_environment.this["spot"].compute_resources[0].allocation_strategy == "SPOT_PRICE_CAPACITY_OPTIMIZED"
+    error_message = "spot is taken where it is cheap and least likely to be reclaimed"
+  }
+
+  assert {
+    condition     = alltrue([for e in aws_batch_compute_environment.this : length(e.compute_resources[0].instance_type) >= 3 && e.compute_resources[0].min_vcpus == 0])
+    error_message = "any of three types will do, and nothing runs while nothing is asked"
+  }
+
+  assert {
+    condition     = [for o in aws_batch_job_queue.this.compute_environment_order : "${o.order} ${o.compute_environment}"] == ["1 arn:aws:batch:us-east-1:000000000000:compute-environment/spot", "2 arn:aws:batch:us-east-1:000000000000:compute-environment/mock"]
+    error_message = "the queue tries spot first"
   }
 }
 

@@ -35,7 +35,7 @@ resource "aws_launch_template" "this" {
 
     content {
       resource_type = tag_specifications.key
-      tags          = merge(data.aws_default_tags.current.tags, { Name = var.name })
+      tags          = merge(data.aws_default_tags.current.tags, { Name = var.name }, var.tags)
     }
   }
 }

@@ -18,3 +18,9 @@ variable "hop_limit" {
   type        = number
   default     = 1
 }
+
+variable "tags" {
+  description = "Tags of the machines and their disks, beyond those that everything has or instead of them."
+  type        = map(string)
+  default     = {}
+}

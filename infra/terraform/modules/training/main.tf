@@ -3,13 +3,6 @@
 
 data "aws_region" "current" {}
 
-locals {
-  capacity = {
-    spot      = { type = "SPOT", strategy = "SPOT_PRICE_CAPACITY_OPTIMIZED" }
-    on-demand = { type = "EC2", strategy = "BEST_FIT_PROGRESSIVE" }
-  }
-}
-
 module "checkpoints" {
   source = "../bucket"
 
@@ -51,14 +44,6 @@ module "batch_role" {
   managed_policies = ["service-role/AWSBatchServiceRole"]
 }
 
-module "launch_template" {
-  source = "../launch_template"
-
-  name        = "${var.name}-training"
-  description = "Machines of Batch"
-  disk_gb     = 100
-}
-
 resource "aws_security_group" "machine" {
   name        = "${var.name}-training"
   description = "Machines of Batch: nothing comes in"
@@ -74,48 +59,19 @@ resource "aws_vpc_security_group_egress_rule" "machine" {
   ip_protocol       = "-1"
 }
 
-resource "aws_batch_compute_environment" "this" {
-  for_each = local.capacity
+# A queue for each model, with machines of its own: what a training costs is the tag of its machines.
+module "queue" {
+  source   = "../queue"
+  for_each = var.jobs
 
-  compute_environment_name = "${var.name}-${each.key}"
-  type                     = "MANAGED"
-  service_role             = module.batch_role.arn
-
-  compute_resources {
-    type                = each.value.type
-    allocation_strategy = each.value.strategy
-    instance_type       = var.instance_types
-    instance_role       = aws_iam_instance_profile.machine.arn
-    min_vcpus           = 0
-    max_vcpus           = var.max_vcpus
-    subnets             = values(var.subnet_ids)
-    security_group_ids  = [aws_security_group.machine.id]
-
-    launch_template {
-      launch_template_id = module.launch_template.id
-      version            = module.launch_template.version
-    }
-  }
-
-  lifecycle {
-    ignore_changes = [compute_resources[0].desired_vcpus] # Batch's
-  }
-}
-
-resource "aws_batch_job_queue" "this" {
-  name     = "${var.name}-training"
-  state    = "ENABLED"
-  priority = 1
-
-  compute_environment_order {
-    order               = 1
-    compute_environment = aws_batch_compute_environment.this["spot"].arn
-  }
-
-  compute_environment_order {
-    order               = 2
-    compute_environment = aws_batch_compute_environment.this["on-demand"].arn
-  }
+  name              = "${var.name}-${each.key}"
+  model             = each.key
+  instance_types    = var.instance_types
+  max_vcpus         = var.max_vcpus
+  subnet_ids        = values(var.subnet_ids)
+  security_group_id = aws_security_group.machine.id
+  service_role_arn  = module.batch_role.arn
+  instance_role_arn = aws_iam_instance_profile.machine.arn
 }
 
 # ── Jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,6 @@
-output "queue" {
-  description = "Name of the queue to submit to."
-  value       = aws_batch_job_queue.this.name
+output "queues" {
+  description = "Names of the queues to submit to, by model."
+  value       = { for model, queue in module.queue : model => queue.name }
 }
 
 output "job_definitions" {
@@ -19,7 +19,7 @@ output "grants" {
     submit = [
       {
         actions   = ["batch:SubmitJob", "batch:TerminateJob", "batch:TagResource"]
-        resources = concat([aws_batch_job_queue.this.arn], flatten([for job in aws_batch_job_definition.this : [job.arn_prefix, "${job.arn_prefix}:*"]]))
+        resources = concat([for queue in module.queue : queue.arn], flatten([for job in aws_batch_job_definition.this : [job.arn_prefix, "${job.arn_prefix}:*"]]))
       },
       # Batch does not restrict these by resource.
       { actions = ["batch:DescribeJobs", "batch:ListJobs"], resources = ["*"] },
