@@ -14,12 +14,13 @@ from typing import Any
 from moto.amp.models import Workspace
 from moto.amp.responses import PrometheusServiceResponse
 from moto.budgets.responses import BudgetsResponse
-from moto.core.responses import EmptyResult
+from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.launch_templates import LaunchTemplate
 from moto.ec2.models.nat_gateways import NatGateway, NatGatewayBackend
 from moto.ec2.models.security_groups import SecurityGroupRule
 from moto.efs.responses import EFSResponse
+from moto.eks import urls as eks_urls
 from moto.eks.models import Cluster, EKSBackend, Nodegroup
 from moto.eks.responses import EKSResponse
 from moto.elasticache.models import CacheCluster, ElastiCacheBackend, ReplicationGroup
@@ -90,6 +91,23 @@ def node_group_says_what_was_asked() -> None:
         group.remote_access = self._get_param("remoteAccess")
         group.update_config = self._get_param("updateConfig")
         return answer
+
+
+def an_update_of_the_cluster_can_be_waited_for() -> None:
+    """An update is asked for until it is done; here it was done at once."""
+
+    def describe(self: EKSResponse) -> ActionResult:
+        done = {
+            "id": self._get_param("updateId"),
+            "status": "Successful",
+            "type": "ConfigUpdate",
+            "params": [],
+            "errors": [],
+        }
+        return ActionResult({"update": done})
+
+    _add(EKSResponse, "describe_update", describe)
+    eks_urls.url_paths["{0}/clusters/(?P<name>[^/]+)/updates/(?P<updateId>[^/]+)$"] = eks_urls.response.dispatch
 
 
 def replication_group_has_members() -> None:
@@ -222,6 +240,7 @@ def what_can_be_made_can_be_deleted() -> None:
 CORRECTIONS: tuple[Callable[[], None], ...] = (
     cluster_has_a_security_group,
     node_group_says_what_was_asked,
+    an_update_of_the_cluster_can_be_waited_for,
     replication_group_has_members,
     metrics_workspace_keeps_its_key,
     launch_template_has_tags_of_its_own,

@@ -50,6 +50,9 @@ def test_a_node_group_says_what_was_asked(account: Account, subnet: str) -> None
     group = eks.describe_nodegroup(clusterName="two", nodegroupName="pool")["nodegroup"]
     assert group["updateConfig"] == {"maxUnavailable": 3}
     assert "remoteAccess" not in group
+    asked = eks.update_nodegroup_config(clusterName="two", nodegroupName="pool", scalingConfig={"maxSize": 9})["update"]
+    done = eks.describe_update(name="two", nodegroupName="pool", updateId=asked["id"])["update"]
+    assert (done["id"], done["status"]) == (asked["id"], "Successful")
 
 
 def test_members_of_a_replication_group_come_and_go_with_it(account: Account) -> None:

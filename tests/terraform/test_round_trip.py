@@ -133,9 +133,7 @@ def pool_grown(account: Account) -> None:
 
 
 def owner_forgotten(account: Account) -> None:
-    account.client("sns").untag_resource(
-        ResourceArn=next(arn for call, arn in account.inventory() if call == "list_topics"), TagKeys=["owner"]
-    )
+    account.client("logs").untag_log_group(logGroupName=f"/aws/eks/{NAME}/cluster", tags=["owner"])
 
 
 #: What somebody did by hand, and the one resource that a plan must name for it.
@@ -151,7 +149,7 @@ DRIFTS: Mapping[Callable[[Account], None], str] = {
     door_closed: 'module.tracking.module.door.aws_vpc_security_group_ingress_rule.this["nodes"]',
     queue_stopped: 'module.training.module.queue["fraud"].aws_batch_job_queue.this',
     pool_grown: 'module.node_pools.aws_eks_node_group.this["cpu-spot"]',
-    owner_forgotten: "module.monitoring.aws_sns_topic.alerts",
+    owner_forgotten: "module.cluster.aws_cloudwatch_log_group.control_plane",
 }
 
 
