@@ -186,8 +186,9 @@ def _machines(facts: Facts, resource: Resource, fleet: Fleet) -> Iterator[Line]:
 
 
 def _template(plan: Plan, resource: Resource) -> Resource:
-    """The launch template in the resource's module; where there are several, the one with its index. A plan knows no ids yet."""
-    inside = [t for t in plan.of("aws_launch_template") if f"{t.module}.".startswith(f"{resource.module}.")]
+    """The launch template in the resource's instance of its module; of several the one with its index. No ids are known yet."""
+    instance = resource.address.rpartition(f"{resource.type}.")[0]
+    inside = [t for t in plan.of("aws_launch_template") if t.address.startswith(instance)]
     index = re.search(r"\[[^\]]*\]$", resource.address)
     mine = inside if len(inside) == 1 else [t for t in inside if index and index[0] in t.address]
     if len(mine) != 1:
@@ -246,8 +247,6 @@ def _database(facts: Facts, database: Resource) -> Iterator[Line]:
     yield line(database, "database's backups", facts.share("db_backup_gb", database), facts.prices.of("rds.backup"))
     if database.get("manage_master_user_password"):
         yield line(database, "secret that RDS keeps", ONCE, facts.prices.of("secrets.secret"))
-    if database.get("enabled_cloudwatch_logs_exports"):
-        yield from _logs(facts, database, "database", facts.usage.of("unowned_log_months").expected)
 
 
 def _cache(facts: Facts, cache: Resource) -> Iterator[Line]:
@@ -289,20 +288,24 @@ def _questions(facts: Facts, workgroup: Resource) -> Iterator[Line]:
 
 
 def _log_group(facts: Facts, group: Resource) -> Iterator[Line]:
+    """What comes in, and what is kept. An assumption is about all groups of one resource, divided among them."""
     days = group.get("retention_in_days")
     if not days:
         raise CostError(
             f"{group.address} keeps its lines for ever, so that its cost has no end; set retention_in_days."
         )
-    yield from _logs(facts, group, _last(group), days / MONTH)
+    name = _label(group)
+    several = [other for other in facts.plan.of(group.type) if (other.module, _label(other)) == (group.module, name)]
+    gb = facts.usage.of(f"logs_gb.{name}") * (1 / len(several))
+    kept = gb * (days / MONTH * facts.usage.of("logs_compressed").expected)
+    yield line(group, f"logs of {name}", gb, facts.prices.of("logs.gb"))
+    yield line(group, f"logs of {name}, kept", kept, facts.prices.of("logs.kept"))
 
 
-def _logs(facts: Facts, resource: Resource, name: str, months: float) -> Iterator[Line]:
-    """What comes in, and what is kept once the oldest lines are that many months old."""
-    gb = facts.usage.of(f"logs_gb.{name}")
-    kept = gb * (months * facts.usage.of("logs_compressed").expected)
-    yield line(resource, f"logs of {name}", gb, facts.prices.of("logs.gb"))
-    yield line(resource, f"logs of {name}, kept", kept, facts.prices.of("logs.kept"))
+def _label(resource: Resource) -> str:
+    """The resource's own name, or its module's where it is the only one and so `this`."""
+    label = resource.address.rpartition(f"{resource.type}.")[2].partition("[")[0]
+    return _last(resource) if label == "this" else label
 
 
 def _addon(facts: Facts, addon: Resource) -> Iterator[Line]:
@@ -314,7 +317,6 @@ def _addon(facts: Facts, addon: Resource) -> Iterator[Line]:
     hours = sum((_pool_hours(facts, pool) for pool in facts.plan.of("aws_eks_node_group")), NOTHING)
     observations = hours * facts.usage.of("insights_million_a_node_hour")
     yield line(addon, "Container Insights", observations, facts.prices.of("cloudwatch.observations"))
-    yield from _logs(facts, addon, "workloads", facts.usage.of("unowned_log_months").expected)
 
 
 def _alarm(facts: Facts, alarm: Resource) -> Iterator[Line]:

@@ -90,7 +90,8 @@ ASSUMED = {
     "run_hours.recommender": 2,
     "batch_on_spot": 0.75,
     "kms_ten_thousand_requests": [0, 10, 100],
-    "logs_gb.cluster": [1, 10, 50],
+    "logs_gb.control_plane": [1, 10, 50],
+    "logs_gb.containers": [1, 8, 50],
     "logs_compressed": 0.2,
 }
 
@@ -226,6 +227,17 @@ def test_logs_are_paid_when_they_come_and_while_they_stay(prices: PriceTable, us
     assert [line.usd.expected for line in bill.lines] == pytest.approx([5.0, 24 * 0.03])
 
 
+def test_an_assumption_about_several_groups_is_divided_among_them(prices: PriceTable, usage: Usage) -> None:
+    groups = {
+        f'module.cluster.aws_cloudwatch_log_group.containers["{name}"]': {"retention_in_days": 30}
+        for name in ("host", "pods")
+    }
+    bill = monthly(made(groups), prices, usage)
+    assert (
+        bill.by_key["module.cluster.aws_cloudwatch_log_group.containers", "logs of containers"].quantity.expected == 8
+    )
+
+
 @pytest.mark.parametrize(
     ("version", "on", "usd"),
     [("1.33", date(2026, 7, 29), 73.0), ("1.33", date(2026, 7, 30), 438.0), ("1.35", date(2026, 11, 26), 73.0)],
@@ -302,7 +314,9 @@ def test_what_nobody_assumed_is_an_error(prices: PriceTable, usage: Usage) -> No
 def test_logs_kept_for_ever_are_refused(prices: PriceTable, usage: Usage) -> None:
     """What never expires has no monthly cost."""
     with pytest.raises(CostError, match="keeps its lines for ever"):
-        monthly(made({"module.cluster.aws_cloudwatch_log_group.this": {"retention_in_days": 0}}), prices, usage)
+        monthly(
+            made({"module.cluster.aws_cloudwatch_log_group.control_plane": {"retention_in_days": 0}}), prices, usage
+        )
 
 
 def test_more_hours_than_a_pool_has_are_refused(prices: PriceTable, usage: Usage) -> None:

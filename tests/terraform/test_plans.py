@@ -61,14 +61,10 @@ def test_every_resource_can_be_read_back_or_is_a_known_gap(plans: Mapping[str, P
 
 
 def test_environments_hold_the_same_kinds(plans: Mapping[str, Plan]) -> None:
-    """They differ in numbers. What prod has more of are zones' ways out and endpoints without NAT."""
+    """They differ in numbers, of ways out and of endpoints, say, and in values."""
     kinds = {environment: {(r.module, r.type) for r in plan.resources} for environment, plan in plans.items()}
-    assert kinds["dev"] == kinds["staging"]
-    assert kinds["dev"] - kinds["prod"] == set()
-    assert {type_ for _, type_ in kinds["prod"] - kinds["dev"]} == {
-        "aws_vpc_security_group_ingress_rule",
-        "aws_security_group",
-    }
+    assert kinds["dev"] == kinds["staging"] == kinds["prod"]
+    assert len(plans["prod"].resources) > len(plans["dev"].resources)
 
 
 def test_nothing_secret_is_an_output(plans: Mapping[str, Plan]) -> None:
