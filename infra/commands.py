@@ -165,12 +165,11 @@ def test(
     tests = Path(__file__).parents[1] / "tests" / "terraform"
     if not tests.is_dir() or importlib.util.find_spec("pytest") is None:
         raise ToolError("The tests are not installed with the platform; run this in a clone, after `make setup`.")
-    files = {Tier.fast: ["test_plans.py"], Tier.emulator: ["test_mutations.py", "test_round_trip.py"], Tier.all: [""]}[
-        tier
-    ]
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", *(str(tests / file) for file in files)], cwd=tests.parents[1], check=False
-    )
+    emulated = ["test_mutations.py", "test_prod.py", "test_round_trip.py"]
+    files = {Tier.fast: ["test_plans.py"], Tier.emulator: emulated, Tier.all: [""]}[tier]
+    jobs = ["-n", "0" if tier == Tier.fast else "2"]
+    command = [sys.executable, "-m", "pytest", *jobs, *(str(tests / file) for file in files)]
+    ended = subprocess.run(command, cwd=tests.parents[1], check=False)
     raise typer.Exit(ended.returncode)
 
 

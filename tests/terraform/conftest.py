@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.emulator.gaps import left_out
+from infra.emulator.gaps import GAPS, can_hold, left_out
 from infra.emulator.process import emulator
 from infra.emulator.readback import Account
+from infra.k8s.agree import disagreements
 from infra.k8s.manifests import Manifest, render
 from infra.k8s.outputs import write
 from infra.plan import Plan
-from infra.stack import ENVIRONMENTS, Stack
+from infra.stack import Stack
 
 K8S = Path(__file__).parents[2] / "infra" / "k8s"
 COMMIT, CERTIFICATE = "d46fc6b", "arn:aws:acm:us-east-1:000000000000:certificate/made-up"
@@ -39,9 +42,9 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def plans(untouched: Stack) -> dict[str, Plan]:
-    """What would be made, by environment."""
-    return {environment: untouched.plan(environment) for environment in ENVIRONMENTS}
+def planned(untouched: Stack) -> Callable[[str], Plan]:
+    """What would be made in an environment, planned once."""
+    return functools.cache(untouched.plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +57,27 @@ class Applied:
     plan: Plan
     before: set[tuple[str, str]]
 
-    @property
-    def state(self) -> dict[str, Any]:
-        return dict(self.stack.state())
+    def check_all_is_there(self, whole: Plan) -> None:
+        """All of the whole root's plan stands, but what GAPS.yaml says."""
+        gaps = {resource.address for resource in whole.resources if not can_hold(resource)}
+        assert self.stack.state().keys() == {resource.address for resource in whole.resources} - gaps
+        assert {gap.type for gap in GAPS} == {address.rpartition(".this")[0].rpartition(".")[2] for address in gaps}
+
+    def check_it_is_as_planned(self) -> None:
+        """Each resource, asked of AWS's API by boto3."""
+        state = self.stack.state()
+        found = [str(d) for r in self.plan.resources for d in self.account.disagreements(r, state[r.address])]
+        assert found == []
+
+    def check_manifests_name_it(self, folder: Path) -> None:
+        outputs = self.stack.outputs()
+        assert disagreements(manifests(self.environment, outputs, folder), outputs) == []
 
 
-@pytest.fixture(scope="session")
-def apply(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Applied]]:
-    """Apply an environment, once; asked again it gives what stands."""
-    running: dict[str, tuple[Any, Applied]] = {}
-
-    def applied(environment: str) -> Applied:
-        if environment not in running:
-            folder: Path = tmp_path_factory.mktemp(environment)
-            started = emulator(folder / "emulator.log")
-            account = Account(address := started.__enter__())
-            stack = Stack.copy(folder, address, left_out())
-            running[environment] = (
-                started,
-                Applied(environment, stack, account, before=account.inventory(), plan=stack.apply(environment)),
-            )
-        return running[environment][1]
-
-    yield applied
-    for started, _ in running.values():
-        started.__exit__(None, None, None)
+@contextmanager
+def applied(environment: str, folder: Path) -> Iterator[Applied]:
+    """Apply an environment to an emulator that lives as long."""
+    with emulator(folder / "emulator.log") as address:
+        account, stack = Account(address), Stack.copy(folder, address, left_out())
+        before = account.inventory()
+        yield Applied(environment, stack, account, stack.apply(environment), before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from infra.stack import ENVIRONMENTS, Stack
 from tests.infra.k8s_outputs import filled
 from tests.terraform.conftest import manifests
 
+Planned = Callable[[str], Plan]
 environments = pytest.mark.parametrize("environment", ENVIRONMENTS)
 
 
@@ -37,38 +38,41 @@ def test_mocks_prove_what_the_modules_promise(untouched: Stack) -> None:
 
 
 @environments
-def test_nothing_breaks_a_rule(plans: Mapping[str, Plan], environment: str) -> None:
-    assert [str(violation) for violation in check(plans[environment])] == []
+def test_nothing_breaks_a_rule(planned: Planned, environment: str) -> None:
+    assert [str(violation) for violation in check(planned(environment))] == []
 
 
 @environments
-def test_the_budget_is_kept(plans: Mapping[str, Plan], environment: str) -> None:
-    bill = monthly(plans[environment])
+def test_the_budget_is_kept(planned: Planned, environment: str) -> None:
+    bill = monthly(planned(environment))
     assert 0 < bill.total.floor <= bill.total.expected <= bill.total.ceiling
-    assert [str(excess) for excess in over_budget(plans[environment], bill)] == []
+    assert [str(excess) for excess in over_budget(planned(environment), bill)] == []
 
 
 @environments
-def test_manifests_and_outputs_agree(plans: Mapping[str, Plan], environment: str, tmp_path: Path) -> None:
-    outputs = {name: output.value for name, output in plans[environment].outputs.items()}
+def test_manifests_and_outputs_agree(planned: Planned, environment: str, tmp_path: Path) -> None:
+    outputs = {name: output.value for name, output in planned(environment).outputs.items()}
     assert disagreements(manifests(environment, filled(outputs, environment), tmp_path), outputs) == []
 
 
 @environments
-def test_every_resource_can_be_read_back_or_is_a_known_gap(plans: Mapping[str, Plan], environment: str) -> None:
-    unread = {r.type for r in plans[environment].resources if can_hold(r)} - READINGS.keys()
+def test_every_resource_can_be_read_back_or_is_a_known_gap(planned: Planned, environment: str) -> None:
+    unread = {r.type for r in planned(environment).resources if can_hold(r)} - READINGS.keys()
     assert unread == set()
 
 
-def test_environments_hold_the_same_kinds(plans: Mapping[str, Plan]) -> None:
+def test_environments_hold_the_same_kinds(planned: Planned) -> None:
     """They differ in numbers, of ways out and of endpoints, say, and in values."""
-    kinds = {environment: {(r.module, r.type) for r in plan.resources} for environment, plan in plans.items()}
+    kinds = {
+        environment: {(r.module, r.type) for r in plan.resources}
+        for environment, plan in zip(ENVIRONMENTS, map(planned, ENVIRONMENTS), strict=True)
+    }
     assert kinds["dev"] == kinds["staging"] == kinds["prod"]
-    assert len(plans["prod"].resources) > len(plans["dev"].resources)
+    assert len(planned("prod").resources) > len(planned("dev").resources)
 
 
-def test_nothing_secret_is_an_output(plans: Mapping[str, Plan]) -> None:
-    said = repr({name: output.value for name, output in plans["prod"].outputs.items()})
-    secret: Any = plans["prod"].of("aws_secretsmanager_secret_version")[0].get("secret_string")
+def test_nothing_secret_is_an_output(planned: Planned) -> None:
+    said = repr({name: output.value for name, output in planned("prod").outputs.items()})
+    secret: Any = planned("prod").of("aws_secretsmanager_secret_version")[0].get("secret_string")
     assert len(secret) >= 32
     assert secret not in said

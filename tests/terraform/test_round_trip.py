@@ -1,64 +1,38 @@
-"""Applied, read back by another way, drifted, repaired, and taken down: what a plan against mocks cannot show."""
+"""Dev: applied, read back by another way, drifted, repaired, and taken down. The tests are one story, in this order."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from infra.emulator.gaps import GAPS, can_hold
 from infra.emulator.readback import Account
-from infra.errors import ToolError
-from infra.k8s.agree import disagreements
 from infra.plan import Plan
-from tests.terraform.conftest import Applied, manifests
-
-Apply = Callable[[str], Applied]
-environments = pytest.mark.parametrize("environment", ["dev", "prod"])
+from tests.terraform.conftest import Applied, applied
 
 
-@environments
-def test_every_planned_resource_is_applied_or_a_gap(apply: Apply, plans: Mapping[str, Plan], environment: str) -> None:
-    """All of the whole root's plan: none is left out of the copy but what GAPS.yaml says."""
-    applied = apply(environment)
-    planned = {resource.address for resource in plans[environment].resources}
-    gaps = {resource.address for resource in plans[environment].resources if not can_hold(resource)}
-    assert applied.state.keys() == planned - gaps
-    assert {gap.type for gap in GAPS} == {address.rpartition(".this")[0].rpartition(".")[2] for address in gaps}
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applied]:
+    with applied("dev", tmp_path_factory.mktemp("dev")) as environment:
+        yield environment
 
 
-@environments
-def test_what_stands_is_what_was_planned(apply: Apply, environment: str) -> None:
-    """Each resource, asked of AWS's API by boto3."""
-    applied = apply(environment)
-    state = applied.state
-    found = [
-        str(one)
-        for resource in applied.plan.resources
-        for one in applied.account.disagreements(resource, state[resource.address])
-    ]
-    assert found == []
+def test_every_planned_resource_is_applied_or_a_gap(dev: Applied, planned: Callable[[str], Plan]) -> None:
+    dev.check_all_is_there(planned("dev"))
 
 
-@environments
-def test_a_second_plan_changes_nothing(apply: Apply, environment: str) -> None:
-    assert apply(environment).stack.plan(environment).changes == {}
+def test_what_stands_is_what_was_planned(dev: Applied) -> None:
+    dev.check_it_is_as_planned()
 
 
-@environments
-def test_what_stands_is_what_manifests_name(apply: Apply, environment: str, tmp_path: Path) -> None:
-    outputs = apply(environment).stack.outputs()
-    assert disagreements(manifests(environment, outputs, tmp_path), outputs) == []
+def test_a_second_plan_changes_nothing(dev: Applied) -> None:
+    assert dev.stack.plan("dev").changes == {}
 
 
-def test_prod_is_not_destroyed_by_a_slip(apply: Apply) -> None:
-    """The database refuses, and stands."""
-    applied = apply("prod")
-    with pytest.raises(ToolError, match="deletion protection"):
-        applied.stack.destroy("prod", "-target=module.tracking.aws_db_instance.this")
-    assert applied.account.client("rds").describe_db_instances()["DBInstances"]
+def test_what_stands_is_what_manifests_name(dev: Applied, tmp_path: Path) -> None:
+    dev.check_manifests_name_it(tmp_path)
 
 
 # ── Behind Terraform's back ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -153,20 +127,18 @@ DRIFTS: Mapping[Callable[[Account], None], str] = {
 }
 
 
-def test_whatever_is_changed_by_hand_is_found_and_repaired(apply: Apply) -> None:
+def test_whatever_is_changed_by_hand_is_found_and_repaired(dev: Applied) -> None:
     """All at once: the plan names each of them and nothing else, its apply puts them right, and boto3 sees that."""
-    applied = apply("dev")
     for drift in DRIFTS:
-        drift(applied.account)
-    assert applied.stack.plan("dev").changes.keys() == set(DRIFTS.values())
-    applied.stack.apply("dev")
-    assert applied.stack.plan("dev").changes == {}
-    test_what_stands_is_what_was_planned(apply, "dev")
+        drift(dev.account)
+    found = dev.stack.apply("dev")
+    assert found.changes.keys() == set(DRIFTS.values())
+    assert dev.stack.plan("dev").changes == {}
+    dev.check_it_is_as_planned()
 
 
-def test_destroyed_nothing_is_left(apply: Apply) -> None:
+def test_destroyed_nothing_is_left(dev: Applied) -> None:
     """The state is empty, and in every service stands what stood before."""
-    applied = apply("dev")
-    applied.stack.destroy("dev")
-    assert applied.state == {}
-    assert applied.account.inventory() == applied.before
+    dev.stack.destroy("dev")
+    assert dev.stack.state() == {}
+    assert dev.account.inventory() == dev.before
