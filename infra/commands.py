@@ -166,9 +166,8 @@ def test(
     if not tests.is_dir() or importlib.util.find_spec("pytest") is None:
         raise ToolError("The tests are not installed with the platform; run this in a clone, after `make setup`.")
     emulated = ["test_mutations.py", "test_prod.py", "test_round_trip.py"]
-    files = {Tier.fast: ["test_plans.py"], Tier.emulator: emulated, Tier.all: [""]}[tier]
-    jobs = ["-n", "0" if tier == Tier.fast else "2"]
-    command = [sys.executable, "-m", "pytest", *jobs, *(str(tests / file) for file in files)]
+    files = {Tier.fast: ["test_manifests.py", "test_plans.py"], Tier.emulator: emulated, Tier.all: [""]}[tier]
+    command = [sys.executable, "-m", "pytest", "-n", "2", *(str(tests / file) for file in files)]
     ended = subprocess.run(command, cwd=tests.parents[1], check=False)
     raise typer.Exit(ended.returncode)
 

@@ -17,8 +17,8 @@ from infra.k8s.agree import disagreements
 from infra.plan import Plan
 from infra.policies.rules import check
 from infra.stack import ENVIRONMENTS, Stack
-from tests.infra.k8s_outputs import filled
 from tests.terraform.conftest import manifests
+from tests.terraform.k8s_outputs import filled
 
 Planned = Callable[[str], Plan]
 environments = pytest.mark.parametrize("environment", ENVIRONMENTS)

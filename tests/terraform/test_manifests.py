@@ -21,8 +21,8 @@ from infra.k8s.manifests import KUBERNETES, Manifest, of, pods, render, validate
 from infra.k8s.outputs import FILE, read, values, write
 from infra.k8s.policies import complaints
 from infra.plan import UNKNOWN
-from tests.infra.k8s_broken import APART, BROKEN, INVALID, KSERVE, container_of, find, put
-from tests.infra.k8s_outputs import CERTIFICATE, ENVIRONMENTS, TERRAFORM, filled, made
+from tests.terraform.k8s_broken import APART, BROKEN, INVALID, KSERVE, container_of, find, put
+from tests.terraform.k8s_outputs import CERTIFICATE, ENVIRONMENTS, TERRAFORM, filled, made
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "infra" / "k8s"
