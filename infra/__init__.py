@@ -1,1 +1,1 @@
-"""What the platform stands on: the machine, and later images, Terraform and Kubernetes."""
+"""What the platform stands on: the machine, images, containers, Terraform and Kubernetes."""

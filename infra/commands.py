@@ -53,7 +53,7 @@ PlanFiles = Annotated[
     list[Path] | None,
     typer.Option(
         "--plan",
-        help="A plan of your own account instead: what `terraform show -json FILE.tfplan` prints.",
+        help="A plan of your own account instead: what `terraform show -json FILE.tfplan` prints. It holds secrets.",
         show_default=False,
     ),
 ]
@@ -120,6 +120,7 @@ def cost(environments: Environments = None, plans: PlanFiles = None, as_json: Js
         console.print(told.environments(bills, {name: its[name] for name, its in budgets.items()}))
         for bill in bills:
             console.print(told.biggest(bill))
+        console.print(told.modules(bills))
         console.print(told.models(bills, budgets))
         console.print(told.spot(machines))
         for one in excess:
@@ -178,7 +179,10 @@ def _plans(environments: Sequence[Environment] | None, files: Sequence[Path] | N
             raise ToolError(
                 "Name environments, or give plans with --plan, not both: a plan says which environment it is of."
             )
-        return [Plan.read(file) for file in files]
+        read = [Plan.read(file) for file in files]
+        if len({one.environment for one in read}) < len(read):
+            raise ToolError("Two of these plans are of the same environment; judge one after the other.")
+        return read
     from infra.emulator.process import emulator
 
     with (

@@ -42,10 +42,6 @@ class Resource:
         """Path of the module, without indices: `module.lake.module.bucket`; empty for the root."""
         return _INDEX.sub("", self.address).rpartition(f"{self.type}.")[0].removesuffix("data.").rstrip(".")
 
-    @property
-    def changes(self) -> bool:
-        return self.actions not in {("no-op",), ("read",)}
-
     def get(self, path: str, default: Any = None) -> Any:
         """A value by its path, `metadata_options.0.http_tokens`; the default where it is missing or null.
 
@@ -126,7 +122,7 @@ class Plan:
         """All data sources: those read already, and those that wait for the apply."""
         waiting = [c for c in self.document["resource_changes"] if c["mode"] == "data"]
         state = self.document.get("prior_state", {}).get("values", {}).get("root_module", {})
-        known = [Resource(r["address"], r["type"], r["values"], ("read",)) for r in _walk(state) if r["mode"] == "data"]
+        known = [Resource(r["address"], r["type"], r["values"], ("read",)) for r in walk(state) if r["mode"] == "data"]
         return (*known, *map(_resource, waiting))
 
     def of(self, *types: str) -> list[Resource]:
@@ -174,7 +170,8 @@ def _overlay(value: Any, unknown: Any) -> Any:
     return value
 
 
-def _walk(module: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def walk(module: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The resources of a module and of those below it, as a state's or a plan's JSON has them."""
     yield from module.get("resources", ())
     for child in module.get("child_modules", ()):
-        yield from _walk(child)
+        yield from walk(child)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from infra.errors import ToolError
-from infra.plan import Plan
+from infra.plan import Plan, walk
 
 ROOT = Path(__file__).parent / "terraform"
 ENVIRONMENTS = ("dev", "staging", "prod")
 PROVIDER = "hashicorp/aws"
 PLUGIN_FOLDERS = ("~/.terraform.d/plugins", "/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins")
-IMAGE_TAG = "d46fc6b"  # any commit: what is planned here is never run
+# What no file says, because it is of a commit or an account: any will do, for what is planned here is never run.
+GIVEN = ("-var=image_tag=d46fc6b", '-var=admin_role_arns=["arn:aws:iam::000000000000:role/platform"]')
+THEIRS = ("AWS_", "TF_VAR_", "TF_CLI_ARGS", "TF_WORKSPACE", "TF_DATA_DIR")
 INIT_S, TEST_S, APPLY_S = 300, 600, 900
 
 LOCAL_STATE = """# State beside the copy, gone with it.
@@ -58,8 +61,10 @@ class Stack:
     def __post_init__(self) -> None:
         self._environment = {**os.environ, "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
         if self.endpoint:
-            for name in [name for name in self._environment if name.startswith("AWS_")]:
-                del self._environment[name]  # an emulator is never shown anybody's credentials
+            for name in [name for name in self._environment if name.startswith(THEIRS)]:
+                del self._environment[
+                    name
+                ]  # an emulator is never shown anybody's credentials, nor planned with their values
             self._environment |= {
                 "AWS_ENDPOINT_URL": self.endpoint,
                 "AWS_ACCESS_KEY_ID": "testing",
@@ -73,7 +78,7 @@ class Stack:
         if not ROOT.is_dir():
             raise ToolError("The Terraform is not installed with the platform; run this in a clone of the repository.")
         root = folder / "infra" / "terraform"
-        ours = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfplan")
+        ours = shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfplan*")
         shutil.copytree(ROOT, root, ignore=ours, dirs_exist_ok=True)
         shutil.copytree(ROOT.parent / "prometheus", folder / "infra" / "prometheus", dirs_exist_ok=True)
         (root / "backend_override.tf").write_text(LOCAL_STATE)
@@ -113,7 +118,7 @@ class Stack:
         document = json.loads(self._run(["show", "-json"], INIT_S))
         return {
             r["address"]: r["values"]
-            for r in _walk(document.get("values", {}).get("root_module", {}))
+            for r in walk(document.get("values", {}).get("root_module", {}))
             if r["mode"] == "managed"
         }
 
@@ -130,7 +135,7 @@ class Stack:
             raise ToolError(f"There is no environment {environment!r}; there are {', '.join(ENVIRONMENTS)}.")
         given = [
             f"-var-file=environments/{environment}.tfvars",
-            f"-var=image_tag={IMAGE_TAG}",
+            *GIVEN,
             f"-parallelism={self.parallelism}",
         ]
         # An emulator has one address for all buckets, and its gaps do not pass by asking again.
@@ -139,26 +144,31 @@ class Stack:
     def _run(self, arguments: list[str], limit_s: float) -> str:
         command = ["terraform", *arguments[:1], *_quiet(arguments[0]), *arguments[1:]]
         try:
-            ended = subprocess.run(
+            process = subprocess.Popen(
                 command,
                 cwd=self.folder,
                 env=self._environment,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
-                check=False,
-                timeout=limit_s,
+                start_new_session=True,
             )
         except FileNotFoundError:
             raise ToolError(
                 "Terraform is not installed; 1.11 or newer is needed: https://developer.hashicorp.com/terraform/install"
             ) from None
-        except subprocess.TimeoutExpired:
-            raise ToolError(f"`{' '.join(command)}` did not end within {limit_s:.0f} s.") from None
-        if ended.returncode:
-            raise ToolError(
-                f"`{' '.join(command)}` ended with code {ended.returncode}:\n{_last(ended.stderr or ended.stdout)}"
-            )
-        return ended.stdout
+        try:
+            said, complained = process.communicate(timeout=limit_s)
+        except BaseException as error:
+            # Its providers are processes of their own, and outlive it otherwise.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise ToolError(f"`{' '.join(command)}` did not end within {limit_s:.0f} s.") from None
+            raise
+        if process.returncode:
+            raise ToolError(f"`{' '.join(command)}` ended with code {process.returncode}:\n{_last(complained or said)}")
+        return said
 
 
 def _quiet(command: str) -> Iterable[str]:
@@ -166,10 +176,6 @@ def _quiet(command: str) -> Iterable[str]:
 
 
 def _last(text: str, lines: int = 60) -> str:
-    return "\n".join(text.strip().splitlines()[-lines:])
-
-
-def _walk(module: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    yield from module.get("resources", ())
-    for child in module.get("child_modules", ()):
-        yield from _walk(child)
+    """The end of what was said, from the first error on; what a machine's own settings make Terraform warn of is not it."""
+    from_error = text[text.find("\nError:") + 1 :] if "\nError:" in text else text
+    return "\n".join(from_error.strip().splitlines()[-lines:])

@@ -229,9 +229,9 @@ def beside(facts: Facts) -> Iterator[Line]:
     """What Kubernetes will make of the manifests, and no plan shows: the load balancer of what is served."""
     if not any(resource.module == "module.serving" for resource in facts.plan.resources):
         return
-    ingress = Resource("module.serving.kubernetes_ingress.alb", "kubernetes_ingress", {})
-    yield line(ingress, "load balancer", ALL_MONTH, facts.prices.of("alb.hour"))
-    yield line(ingress, "load balancer's traffic", facts.usage.of("alb_lcu") * HOURS, facts.prices.of("alb.lcu"))
+    service = Resource("module.serving.kubernetes_service.recommender", "kubernetes_service", {})
+    yield line(service, "load balancer", ALL_MONTH, facts.prices.of("nlb.hour"))
+    yield line(service, "load balancer's traffic", facts.usage.of("nlb_lcu") * HOURS, facts.prices.of("nlb.lcu"))
 
 
 # ── Databases and caches ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -425,7 +425,7 @@ FREE: Final[dict[str, str]] = {
     "aws_sqs_queue_policy": _SETTING,
     "aws_subnet": _NETWORK,
     "aws_vpc_security_group_egress_rule": _NETWORK,
-    "aws_vpc_security_group_ingress_rule": _NETWORK,
+    "aws_vpc_security_group_service_rule": _NETWORK,
 }
 
 #: Add-ons that cost nothing but the room on their nodes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,8 @@ class Gap:
         try:
             getattr(account.client(service), operation)(**self.probe["with"])
         except ClientError as error:
-            return bool(error.response["ResponseMetadata"]["HTTPStatusCode"] != self.probe["answers"])
+            # A call that is not there has its status for a code; an error of one that is there has a name.
+            return bool(error.response["Error"]["Code"] != str(self.probe["answers"]))
         return True
 
 
@@ -62,4 +64,5 @@ def left_out() -> dict[str, str]:
 
 def can_hold(resource: Resource) -> bool:
     """Whether the emulator can hold a planned resource."""
-    return not any(resource.type == gap.type and f".{gap.resource}" in f".{resource.address}" for gap in GAPS)
+    address = re.sub(r"\[[^\]]*\]$", "", resource.address)
+    return not any(f".{address}".endswith(f".{gap.resource}") for gap in GAPS)

@@ -7,8 +7,11 @@ Terraform says what it believes. Here boto3 asks the same API, by another way, a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -67,6 +70,11 @@ class Account:
         self._endpoint = endpoint
         self._clients: dict[str, Any] = {}
 
+    @cached_property
+    def id(self) -> str:
+        """The account's number."""
+        return str(self.client("sts").get_caller_identity()["Account"])
+
     def client(self, service: str) -> Any:
         """The client of one service."""
         if service not in self._clients:
@@ -79,18 +87,21 @@ class Account:
         Raises:
             KeyError: There is no reading for this type of resource.
         """
-        values = _known(planned.values, state)
-        found = []
+        return [
+            Disagreement(planned.address, what, wanted, got)
+            for what, wanted, got in self.compared(planned, state)
+            if _plain(wanted) != _plain(got)
+        ]
+
+    def compared(self, planned: Resource, state: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+        """What was compared of one resource: what, as planned, as found."""
+        values = _parsed(_known(planned.values, state))
         for reading in READINGS[planned.type]:
             answer = self._ask(reading, values)
-            if answer is None:
-                found.append(Disagreement(planned.address, reading.operation, "there", "not there"))
-                continue
-            for there, here in reading.agrees.items():
-                wanted, got = jmespath.search(here, values), jmespath.search(there, answer)
-                if _plain(wanted) != _plain(got):
-                    found.append(Disagreement(planned.address, there, wanted, got))
-        return found
+            yield reading.operation, "there", "not there" if answer is None else "there"
+            if answer is not None:
+                for there, here in reading.agrees.items():
+                    yield there, jmespath.search(here, values), jmespath.search(there, _parsed(answer))
 
     def inventory(self) -> set[tuple[str, str]]:
         """Everything that stands in the account, as pairs of call and identity."""
@@ -98,8 +109,11 @@ class Account:
         for service, calls in LISTINGS.items():
             client = self.client(service)
             for call, identities in calls.items():
+                whose = {"AccountId": self.id} if service == "budgets" else {}
                 pages = (
-                    client.get_paginator(call).paginate() if client.can_paginate(call) else [getattr(client, call)()]
+                    client.get_paginator(call).paginate(**whose)
+                    if client.can_paginate(call)
+                    else [getattr(client, call)(**whose)]
                 )
                 there |= {(call, identity) for page in pages for identity in jmespath.search(identities, page) or ()}
         gone = [key for call, key in there if call == "list_keys" and self._is_going(key)]
@@ -139,6 +153,19 @@ def _known(planned: Any, state: Any) -> Any:
     return planned
 
 
+def _parsed(value: Any) -> Any:
+    """Values with JSON that is text read, so that expressions lead into it."""
+    match value:
+        case Mapping():
+            return {name: _parsed(item) for name, item in value.items()}
+        case list():
+            return [_parsed(item) for item in value]
+        case str() if value[:1] == "{":
+            with suppress(json.JSONDecodeError):
+                return json.loads(value)
+    return value
+
+
 def _plain(value: Any) -> Any:
     """One form for what AWS and Terraform write differently: tags, sets, JSON, numbers and truths as text, nothing."""
     match value:
@@ -168,9 +195,9 @@ def _tags(items: list[Any]) -> dict[str, Any] | None:
 def _text(value: str) -> Any:
     if value in {"true", "false"}:
         return value == "true"
-    for read in (json.loads if value[:1] in "{[" else float, float):
-        try:
-            return _plain(read(value))
-        except ValueError:
-            continue
+    if re.fullmatch(r"-?\d+(\.0+)?", value):  # a count or an amount; 17.10 is a version
+        return float(value)
+    if value[:1] in ("{", "["):
+        with suppress(json.JSONDecodeError):
+            return _plain(json.loads(value))
     return value or None

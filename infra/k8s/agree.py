@@ -16,6 +16,7 @@ ROLE: Final = "eks.amazonaws.com/role-arn"
 LOAD_BALANCER: Final = "service.beta.kubernetes.io/aws-load-balancer"
 #: Service accounts that Terraform has a role for and others' charts bring: each with what brings it.
 ELSEWHERE: Final[Mapping[tuple[str, str], str]] = {
+    ("kube-system", "aws-load-balancer-controller"): "the load balancer controller's own chart",
     ("kube-system", "cluster-autoscaler"): "the cluster autoscaler's own chart",
     ("kube-system", "aws-node-termination-handler"): "the handler's own chart",
     ("external-secrets", "external-secrets"): "External Secrets' own chart; it must be there before our manifests",

@@ -97,8 +97,11 @@ def egress_not_from_what_listens(plan: Plan) -> Iterator[Finding]:
         if cidr is UNKNOWN:
             yield unknown(way, path)
         elif _is_open(cidr):
-            for group in plan.of("aws_security_group"):
-                if _is_of(plan, way, group) and _listens(plan, group):
+            groups = [group for group in plan.of("aws_security_group") if _is_of(plan, way, group)]
+            if not groups:
+                yield unknown(way, "security_group_id")
+            for group in groups:
+                if _listens(plan, group):
                     yield way.address, f"{path} is {cidr}, and {group.address} lets connections in"
 
 

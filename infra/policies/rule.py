@@ -20,6 +20,9 @@ class Violation:
     address: str
     found: str
 
+    def __str__(self) -> str:
+        return f"{self.address}: {self.found} ({self.rule})"
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:

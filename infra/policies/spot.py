@@ -28,7 +28,9 @@ MOVING_TAGS = {"latest", "main", "master", "edge", "stable", "dev", "staging", "
     remedy="Name more types of one size.",
 )
 def spot_many_types(plan: Plan) -> Iterator[Finding]:
-    batch = [it for it in plan.of("aws_batch_compute_environment") if it.get("compute_resources.0.type") == "SPOT"]
+    batch = [
+        it for it in plan.of("aws_batch_compute_environment") if it.get("compute_resources.0.type") in ("SPOT", UNKNOWN)
+    ]
     for machines, path in [
         *((pool, "instance_types") for pool in _spot_pools(plan)),
         *((environment, "compute_resources.0.instance_type") for environment in batch),
@@ -92,7 +94,7 @@ def batch_falls_back(plan: Plan) -> Iterator[Finding]:
         types = [environment.get("compute_resources.0.type") for environment in _environments(plan, queue)]
         if len(types) < len(listed(queue, "compute_environment_order")) or not types:
             yield queue.address, f"compute_environment_order cannot be judged: only {types} of it stands in the plan"
-        elif set(types) <= {"SPOT", "FARGATE_SPOT"}:
+        elif set(types) <= {"SPOT", "FARGATE_SPOT", UNKNOWN}:
             yield queue.address, f"compute_environment_order has {types} and nothing behind"
 
 

@@ -44,6 +44,7 @@ locals {
       ]
     }
 
+    # Managed node groups drain themselves; this is for pools that are not, and its chart must not ask for a tag.
     node-termination-handler = {
       namespace = "kube-system"
       name      = "aws-node-termination-handler"
@@ -51,6 +52,66 @@ locals {
         # Describing cannot be granted by resource.
         { actions = ["autoscaling:DescribeAutoScalingInstances", "autoscaling:DescribeTags", "ec2:DescribeInstances"], resources = ["*"] },
       ])
+    }
+
+    # Makes the service's load balancer; its security group and certificate are given to it. It changes only what it tagged itself.
+    load-balancer-controller = {
+      namespace = "kube-system"
+      name      = "aws-load-balancer-controller"
+      grants = [
+        {
+          actions = [
+            "acm:DescribeCertificate",
+            "acm:ListCertificates",
+            "ec2:DescribeAccountAttributes",
+            "ec2:DescribeAvailabilityZones",
+            "ec2:DescribeInstances",
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeSecurityGroups",
+            "ec2:DescribeSubnets",
+            "ec2:DescribeVpcs",
+            "elasticloadbalancing:DescribeListenerAttributes",
+            "elasticloadbalancing:DescribeListenerCertificates",
+            "elasticloadbalancing:DescribeListeners",
+            "elasticloadbalancing:DescribeLoadBalancerAttributes",
+            "elasticloadbalancing:DescribeLoadBalancers",
+            "elasticloadbalancing:DescribeRules",
+            "elasticloadbalancing:DescribeTags",
+            "elasticloadbalancing:DescribeTargetGroupAttributes",
+            "elasticloadbalancing:DescribeTargetGroups",
+            "elasticloadbalancing:DescribeTargetHealth",
+          ]
+          resources = ["*"]
+        },
+        {
+          actions = [
+            "elasticloadbalancing:AddTags",
+            "elasticloadbalancing:CreateListener",
+            "elasticloadbalancing:CreateLoadBalancer",
+            "elasticloadbalancing:CreateTargetGroup",
+          ]
+          resources  = ["*"]
+          conditions = [{ test = "StringEquals", variable = "aws:RequestTag/elbv2.k8s.aws/cluster", values = [local.name] }]
+        },
+        {
+          actions = [
+            "elasticloadbalancing:DeleteListener",
+            "elasticloadbalancing:DeleteLoadBalancer",
+            "elasticloadbalancing:DeleteTargetGroup",
+            "elasticloadbalancing:DeregisterTargets",
+            "elasticloadbalancing:ModifyListener",
+            "elasticloadbalancing:ModifyListenerAttributes",
+            "elasticloadbalancing:ModifyLoadBalancerAttributes",
+            "elasticloadbalancing:ModifyTargetGroup",
+            "elasticloadbalancing:ModifyTargetGroupAttributes",
+            "elasticloadbalancing:RegisterTargets",
+            "elasticloadbalancing:SetSecurityGroups",
+            "elasticloadbalancing:SetSubnets",
+          ]
+          resources  = ["*"]
+          conditions = [{ test = "StringEquals", variable = "aws:ResourceTag/elbv2.k8s.aws/cluster", values = [local.name] }]
+        },
+      ]
     }
 
     cluster-autoscaler = {

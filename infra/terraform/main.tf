@@ -52,7 +52,7 @@ module "cluster" {
   kubernetes_version  = var.cluster.version
   subnet_ids          = values(module.network.private_subnet_ids)
   public_access_cidrs = var.cluster.public_access_cidrs
-  admin_role_arns     = var.cluster.admin_role_arns
+  admin_role_arns     = var.admin_role_arns
   secrets_key_arn     = module.security.key_arns.cluster
   log_key_arn         = module.security.key_arns.logs
   log_days            = var.log_days

@@ -31,6 +31,16 @@ variable "account_id" {
   }
 }
 
+variable "admin_role_arns" {
+  description = "Roles of the people who administer the cluster; whoever creates it does not by that. Set TF_VAR_admin_role_arns."
+  type        = set(string)
+
+  validation {
+    condition     = length(var.admin_role_arns) > 0 && alltrue([for arn in var.admin_role_arns : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/", arn))])
+    error_message = "admin_role_arns must name at least one role, such as arn:aws:iam::000000000000:role/platform: nobody could administer the cluster."
+  }
+}
+
 variable "project" {
   description = "First part of all names."
   type        = string
@@ -117,11 +127,10 @@ variable "network" {
 }
 
 variable "cluster" {
-  description = "Kubernetes: version, who reaches the API from outside (nobody by default), and roles that administer it."
+  description = "Kubernetes: version, and who reaches the API from outside (nobody by default)."
   type = object({
     version             = string
     public_access_cidrs = optional(set(string), [])
-    admin_role_arns     = optional(set(string), [])
   })
 
   validation {
@@ -204,7 +213,7 @@ variable "redis" {
 variable "database" {
   description = "PostgreSQL of MLflow and Airflow: class, zones, days of backups, and disk."
   type = object({
-    engine_version = optional(string, "17.5")
+    engine_version = optional(string, "17") # RDS takes the newest minor version, and raises it by itself
     instance_class = string
     storage_gb     = optional(number, 20)
     max_storage_gb = optional(number, 100)

@@ -187,10 +187,11 @@ def test_a_gap_is_still_one(account: Account, gap: Gap) -> None:
 
 
 def test_a_gap_that_began_to_work_is_found(account: Account) -> None:
-    """A probe that gets an answer, or another error than the one written down, does not count as a gap."""
+    """A probe that gets an answer, another error than the one written down, or a 404 of what it asked for, is no gap."""
     answered = {"ask": "eks.list_clusters", "with": {}, "answers": 404}
     otherwise = {"ask": "eks.describe_cluster", "with": {"name": "nobody"}, "answers": 500}
-    for probe in (answered, otherwise):
+    named = {"ask": "eks.describe_cluster", "with": {"name": "nobody"}, "answers": 404}
+    for probe in (answered, otherwise, named):
         assert Gap("aws_eks_addon.this", "addons", "-", "for_each", probe, {}).works(account)
 
 
@@ -253,7 +254,17 @@ def test_what_is_the_same_is_the_same(terraform: object, aws: object) -> None:
 
 @pytest.mark.parametrize(
     ("terraform", "aws"),
-    [(True, False), ("2", "1"), ({"owner": "ml"}, []), (["a"], ["a", "b"]), (0, None), ("a", "b"), ([], None)],
+    [
+        (True, False),
+        ("2", "1"),
+        ("17.10", "17.1"),
+        ({"min": 0, "max": 9}, {"min": 9, "max": 0}),
+        ({"owner": "ml"}, []),
+        (["a"], ["a", "b"]),
+        (0, None),
+        ("a", "b"),
+        ([], None),
+    ],
 )
 def test_what_differs_differs(terraform: object, aws: object) -> None:
     assert _plain(terraform) != _plain(aws)

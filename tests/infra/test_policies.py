@@ -410,6 +410,7 @@ FAILING = [
     fails("tags-reach-machines", TEMPLATE, "none for volume", change(TEMPLATE, "tag_specifications", [{"resource_type": "instance", "tags": TAGS}])),
     fails("tags-reach-machines", TEMPLATE, "tag_specifications.1.tags.owner is not set", change(TEMPLATE, "tag_specifications.1.tags.owner", None)),
     fails("tags-reach-machines", JOB, "propagate_tags is false", change(JOB, "propagate_tags", False)),
+    fails("batch-falls-back", QUEUE, "and nothing behind", change(BATCH_BEHIND, "compute_resources.0.type", later("x.y"))),
     fails("jobs-name-their-model", JOB, '"shared"', change(JOB, "tags_all.model", "shared")),
     fails("jobs-name-their-model", BATCH_SPOT, '"shared"', change(BATCH_SPOT, "tags_all.model", "shared")),
     fails("budget-of-environment", PLAN, "user:environment$prod", drop(BUDGET)),

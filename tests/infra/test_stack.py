@@ -10,7 +10,7 @@ from infra.stack import ENVIRONMENTS, ROOT, Stack, plugin_folder
 
 FAKE = """#!/bin/sh
 echo "$@" >> "$TOLD"
-env | grep ^AWS_ | sort >> "$TOLD"
+env | grep -E "^(AWS|TF)_" | sort >> "$TOLD"
 case "$1" in
   output) echo '{"region": {"value": "us-east-1"}}';;
   show) echo '{"values": {"root_module": {"resources": [
@@ -40,6 +40,8 @@ def test_environments_are_those_of_the_files() -> None:
 def test_an_emulator_is_never_shown_credentials(told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "prod")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "very secret")
+    monkeypatch.setenv("TF_VAR_account_id", "prod")
+    monkeypatch.setenv("TF_DATA_DIR", "/somewhere/prod")
     Stack(tmp_path, "http://127.0.0.1:1").init()
     said = told.read_text()
     assert "AWS_ENDPOINT_URL=http://127.0.0.1:1" in said

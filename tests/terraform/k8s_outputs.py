@@ -38,6 +38,7 @@ def made(environment: str) -> dict[str, Any]:
                 ("external-secrets", "external-secrets", "external-secrets"),
                 ("node-termination-handler", "kube-system", "aws-node-termination-handler"),
                 ("cluster-autoscaler", "kube-system", "cluster-autoscaler"),
+                ("load-balancer-controller", "kube-system", "aws-load-balancer-controller"),
                 ("serving", "serving", "recommender"),
             )
         },

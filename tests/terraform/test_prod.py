@@ -26,6 +26,10 @@ def test_what_stands_is_what_was_planned(prod: Applied) -> None:
     prod.check_it_is_as_planned()
 
 
+def test_nothing_agrees_because_it_is_empty(prod: Applied) -> None:
+    prod.check_all_was_compared()
+
+
 def test_a_second_plan_changes_nothing(prod: Applied) -> None:
     assert prod.stack.plan("prod").changes == {}
 

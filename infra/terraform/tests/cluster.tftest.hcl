@@ -65,6 +65,11 @@ run "private" {
   }
 
   assert {
+    condition     = aws_eks_access_entry.admin["arn:aws:iam::000000000000:role/admin"].principal_arn == "arn:aws:iam::000000000000:role/admin"
+    error_message = "so they are let in"
+  }
+
+  assert {
     condition     = aws_iam_openid_connect_provider.this.url == "https://oidc.example/id/0" && output.oidc_provider.issuer == "oidc.example/id/0"
     error_message = "service accounts are trusted by the cluster's own issuer"
   }

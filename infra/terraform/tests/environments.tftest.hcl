@@ -37,6 +37,7 @@ run "dev" {
     serving             = run.dev_says.values.serving
     alert_emails        = run.dev_says.values.alert_emails
     budget              = run.dev_says.values.budget
+    admin_role_arns     = ["arn:aws:iam::000000000000:role/platform"]
     image_tag           = "d46fc6b"
   }
 
@@ -46,7 +47,7 @@ run "dev" {
   }
 
   assert {
-    condition     = length(output.service_accounts) == 8 && alltrue([for account in output.service_accounts : startswith(account.role_arn, "arn:")])
+    condition     = length(output.service_accounts) == 9 && alltrue([for account in output.service_accounts : startswith(account.role_arn, "arn:")])
     error_message = "each service account has a role"
   }
 
@@ -65,7 +66,7 @@ run "dev" {
     condition = alltrue(flatten([
       for account in local.service_accounts : [
         for grant in account.grants : [
-          for action in grant.actions : can(regex(":(Describe|List|Get)", action)) || try(length(grant.conditions) > 0, false)
+          for action in grant.actions : can(regex(":(Describe|List)|^ec2:GetInstanceTypesFromInstanceRequirements$", action)) || try(length(grant.conditions) > 0, false)
         ] if contains(grant.resources, "*")
       ]
     ]))
@@ -105,6 +106,7 @@ run "staging" {
     serving             = run.staging_says.values.serving
     alert_emails        = run.staging_says.values.alert_emails
     budget              = run.staging_says.values.budget
+    admin_role_arns     = ["arn:aws:iam::000000000000:role/platform"]
     image_tag           = "d46fc6b"
   }
 }
@@ -141,6 +143,7 @@ run "prod" {
     serving             = run.prod_says.values.serving
     alert_emails        = run.prod_says.values.alert_emails
     budget              = run.prod_says.values.budget
+    admin_role_arns     = ["arn:aws:iam::000000000000:role/platform"]
     image_tag           = "d46fc6b"
   }
 

@@ -328,7 +328,7 @@ run "tracking_of_prod" {
   }
 
   variables {
-    database            = { instance_class = "db.m7g.large", multi_az = true, backup_days = 35 }
+    database            = { engine_version = "17", instance_class = "db.m7g.large", multi_az = true, backup_days = 35 }
     deletion_protection = true
     noncurrent_days     = 90
   }
@@ -380,7 +380,7 @@ run "tracking_of_dev" {
   }
 
   variables {
-    database            = { instance_class = "db.t4g.medium", multi_az = false, backup_days = 1 }
+    database            = { engine_version = "17", instance_class = "db.t4g.medium", multi_az = false, backup_days = 1 }
     deletion_protection = false
     noncurrent_days     = 7
   }
@@ -399,7 +399,7 @@ run "tracking_without_backups" {
   }
 
   variables {
-    database            = { instance_class = "db.t4g.medium", multi_az = false, backup_days = 0 }
+    database            = { engine_version = "17", instance_class = "db.t4g.medium", multi_az = false, backup_days = 0 }
     deletion_protection = false
     noncurrent_days     = 7
   }

@@ -16,6 +16,7 @@ variables {
   noncurrent_days     = 90
   network             = { cidr = "10.22.0.0/16", nat = "per_zone" }
   cluster             = { version = "1.35" }
+  admin_role_arns     = ["arn:aws:iam::000000000000:role/platform"]
   redis               = { node_type = "cache.m7g.large", replicas = 1, snapshot_days = 7 }
   database            = { instance_class = "db.m7g.large", multi_az = true, backup_days = 35 }
   training            = { max_vcpus = 64 }

@@ -19,8 +19,13 @@ variable "limit_usd" {
 }
 
 variable "model_limits_usd" {
-  description = "What single models may cost a month, as far as the tag `model` tells; within the environment's limit."
+  description = "What single models may cost a month, as far as the tag `model` tells; within the environment's limit. The tag is the account's: one environment an account, or their trainings add up."
   type        = map(number)
+
+  validation {
+    condition     = !contains(keys(var.model_limits_usd), "all")
+    error_message = "model_limits_usd: no model can be called all, which is the environment's own budget."
+  }
 
   validation {
     condition     = sum(concat([0], values(var.model_limits_usd))) <= var.limit_usd

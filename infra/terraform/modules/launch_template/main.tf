@@ -10,7 +10,7 @@ resource "aws_launch_template" "this" {
   metadata_options {
     http_endpoint               = "enabled"
     http_tokens                 = "required"
-    http_put_response_hop_limit = var.hop_limit
+    http_put_response_hop_limit = 1 # containers do not reach the machine's credentials
   }
 
   # With AWS's key for disks: one of ours needs a grant to Auto Scaling's own role, which a new account does not have.

@@ -13,12 +13,6 @@ variable "disk_gb" {
   type        = number
 }
 
-variable "hop_limit" {
-  description = "Network hops to the metadata service: 1 keeps containers from the machine's credentials, 2 lets them have them."
-  type        = number
-  default     = 1
-}
-
 variable "tags" {
   description = "Tags of the machines and their disks, beyond those that everything has or instead of them."
   type        = map(string)

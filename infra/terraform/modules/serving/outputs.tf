@@ -25,7 +25,7 @@ output "alarms" {
       missing     = "breaching"
     }
     serving-cannot-grow = {
-      description = "The autoscaler has no pod left to add: customers may soon get popular items. Raise serving.max_pods."
+      description = "The autoscaler has no pod left to add: customers may soon get popular items. Raise serving.max."
       namespace   = "ContainerInsights"
       metric      = "service_number_of_running_pods"
       dimensions  = local.containers

@@ -29,7 +29,7 @@ resource "aws_db_subnet_group" "this" {
 }
 
 resource "aws_db_parameter_group" "this" {
-  name        = "${var.name}-tracking"
+  name_prefix = "${var.name}-tracking-"
   description = "TLS only, and slow statements in the log"
   family      = "postgres${local.major}"
 
@@ -41,6 +41,11 @@ resource "aws_db_parameter_group" "this" {
   parameter {
     name  = "log_min_duration_statement"
     value = "1000"
+  }
+
+  # Another major version needs another group beside this one, which the database still uses.
+  lifecycle {
+    create_before_destroy = true
   }
 }
 

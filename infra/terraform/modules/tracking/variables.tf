@@ -31,7 +31,7 @@ variable "kms_key_arn" {
 variable "database" {
   description = "Size, availability and backups of the PostgreSQL instance."
   type = object({
-    engine_version = optional(string, "17.5")
+    engine_version = string
     instance_class = string
     storage_gb     = optional(number, 20)
     max_storage_gb = optional(number, 100)
