@@ -425,7 +425,7 @@ FREE: Final[dict[str, str]] = {
     "aws_sqs_queue_policy": _SETTING,
     "aws_subnet": _NETWORK,
     "aws_vpc_security_group_egress_rule": _NETWORK,
-    "aws_vpc_security_group_service_rule": _NETWORK,
+    "aws_vpc_security_group_ingress_rule": _NETWORK,
 }
 
 #: Add-ons that cost nothing but the room on their nodes.
