@@ -138,8 +138,8 @@ class Stack:
             *GIVEN,
             f"-parallelism={self.parallelism}",
         ]
-        # An emulator has one address for all buckets, and its gaps do not pass by asking again.
-        return given + (["-var=s3_use_path_style=true", "-var=max_retries=1"] if self.endpoint else [])
+        # An emulator has one address for all buckets, and what it cannot do it cannot do the sixth time either.
+        return given + (["-var=s3_use_path_style=true", "-var=max_retries=5"] if self.endpoint else [])
 
     def _run(self, arguments: list[str], limit_s: float) -> str:
         command = ["terraform", *arguments[:1], *_quiet(arguments[0]), *arguments[1:]]

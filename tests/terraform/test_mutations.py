@@ -38,7 +38,7 @@ MUTANTS = (
     Mutant("modules/tracking/main.tf", "storage_encrypted     = true", "storage_encrypted     = false"),
     Mutant("modules/tracking/main.tf", 'value = "1"', 'value = "0"'),
     Mutant("modules/online_store/main.tf", "transit_encryption_enabled = true", "transit_encryption_enabled = false"),
-    Mutant("modules/online_store/main.tf", "automatic_failover_enabled = var.replicas > 0", "automatic_failover_enabled = false"),
+    Mutant("modules/online_store/main.tf", "at_rest_encryption_enabled = true", "at_rest_encryption_enabled = false"),
     Mutant("modules/launch_template/main.tf", '"required"', '"optional"'),
     Mutant("modules/launch_template/main.tf", 'encrypted             = "true"', 'encrypted             = "false"'),
     Mutant("modules/security/main.tf", "enable_key_rotation     = true", "enable_key_rotation     = false"),
