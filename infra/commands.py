@@ -144,9 +144,11 @@ def diff(left: Environment, right: Environment, as_json: Json = False) -> None:
         }
         print(json.dumps(said, default=str))
         return
-    table = Table("resource", "value", left, right, title=f"{left} and {right}: {len(found)} values differ")
+    table = Table(title=f"{left} and {right}: {len(found)} values differ")
+    for heading in ("resource", "value", left, right):
+        table.add_column(heading, overflow="fold")  # an address that is cut names nothing
     for one in found:
-        table.add_row(one.address, one.path or "(only here)", _cell(one.left), _cell(one.right))
+        table.add_row(one.address, one.path or "(whether it is there)", _cell(one.left), _cell(one.right))
     console.print(table)
     costs = Table("USD a month", "where", left, right, title="What that costs, as expected")
     keys = sorted(here.by_key.keys() | there.by_key.keys(), key=lambda key: -_usd(there, key))
@@ -212,7 +214,7 @@ def _modules(plans: Sequence[Plan]) -> Table:
 
 
 def _cell(value: Any) -> str:
-    return "" if value is None else "yes" if value is True else str(value)
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _usd(bill: Any, key: tuple[str, str]) -> float:

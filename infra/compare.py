@@ -25,7 +25,8 @@ class Difference:
 def differences(left: Plan, right: Plan) -> list[Difference]:
     """All differences but names: an environment's own name within a value counts as the same word in both.
 
-    A resource that only one has is one difference, without a path. Values that AWS decides are left out.
+    A resource that only one has is one difference, without a path. Left out are values that AWS decides, secrets, and
+    tags, which say whose an environment is.
     """
     ours, theirs = _by_address(left), _by_address(right)
     found: list[Difference] = []
@@ -59,7 +60,7 @@ def _nameless(value: Any, own: re.Pattern[str]) -> Any:
         return {
             own.sub(NAME, name): _nameless(item, own)
             for name, item in value.items()
-            if name not in {"auth_token", "tags"}
+            if name not in {"auth_token", "tags", "tags_all"}
         }
     if isinstance(value, list):
         return [_nameless(item, own) for item in value]
