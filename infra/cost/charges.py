@@ -14,10 +14,10 @@ from infra.cost.bill import Line
 from infra.cost.errors import CostError
 from infra.cost.pricing import Price, PriceTable
 from infra.cost.span import NOTHING, Span
+from infra.cost.spot import HOURS_A_MONTH as HOURS
 from infra.cost.usage import Usage
 from infra.plan import Plan, Resource
 
-HOURS: Final = 730  # of a month, as AWS's own calculator counts
 WEEKS: Final = 52 / 12
 DETAILED_METRICS: Final = 7  # what a machine with `monitoring` writes each minute
 

@@ -13,7 +13,7 @@ from typing import Final
 from infra.cost.errors import CostError
 from infra.cost.pricing import PriceTable
 
-HOURS_A_MONTH: Final = 730
+HOURS_A_MONTH: Final = 730  # as AWS's own calculator counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from infra.emulator.process import emulator
 from infra.emulator.readback import LISTINGS, Account
 from infra.k8s.agree import disagreements
 from infra.k8s.manifests import Manifest, render
-from infra.k8s.outputs import write
+from infra.k8s.outputs import FILE, write
 from infra.plan import Plan
 from infra.stack import Stack
 
@@ -30,12 +30,18 @@ MEANT_TO_BE_EMPTY = {
 COMMIT, CERTIFICATE = "d46fc6b", "arn:aws:acm:us-east-1:000000000000:certificate/made-up"
 
 
+def copied(folder: Path) -> Path:
+    """The manifests in a folder of the test's own, so that nothing is written into the repository."""
+    tree = folder / "k8s"
+    shutil.copytree(K8S, tree, ignore=shutil.ignore_patterns("*.py", "__pycache__", FILE))
+    return tree
+
+
 def manifests(environment: str, outputs: Mapping[str, Any], folder: Path) -> list[Manifest]:
     """The overlay of an environment, in a copy, filled with these outputs."""
-    tree = folder / "k8s"
-    shutil.copytree(K8S, tree, ignore=shutil.ignore_patterns("platform.env"))
-    write(outputs, tree / "overlays" / environment, tag=COMMIT, certificate=CERTIFICATE)
-    return render(tree / "overlays" / environment)
+    overlay = copied(folder) / "overlays" / environment
+    write(outputs, overlay, tag=COMMIT, certificate=CERTIFICATE)
+    return render(overlay)
 
 
 @pytest.fixture(scope="session")

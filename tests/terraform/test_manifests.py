@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from infra.k8s.manifests import KUBERNETES, Manifest, of, pods, render, validate
 from infra.k8s.outputs import FILE, read, values, write
 from infra.k8s.policies import complaints
 from infra.plan import UNKNOWN
+from tests.terraform.conftest import copied
 from tests.terraform.k8s_broken import APART, BROKEN, INVALID, KSERVE, container_of, find, put
 from tests.terraform.k8s_outputs import CERTIFICATE, ENVIRONMENTS, TERRAFORM, filled, made
 
@@ -51,13 +51,6 @@ STANDS_FOR = {
     "prometheus": ("Deployment", "monitoring", "prometheus"),
 }
 OURS = {service: place for service, place in STANDS_FOR.items() if isinstance(place, tuple)}
-
-
-def copied(folder: Path) -> Path:
-    """The manifests in a folder of the test's own, so that nothing is written into the repository."""
-    tree = folder / "k8s"
-    shutil.copytree(K8S, tree, ignore=shutil.ignore_patterns("*.py", "__pycache__", FILE))
-    return tree
 
 
 @pytest.fixture(scope="module")
