@@ -1,6 +1,9 @@
 """What every test needs before anything is imported: quiet vendors, and OpenMP threads that sleep instead of spin."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,25 @@ class ByStory(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStory:
     """`loadgroup` would do, but xdist 3.8 hands its groups to an attribute that pytest 9.2 no longer reads."""
     return ByStory(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Run tests side by side, but one that is marked `alone` beside nothing; what their fixtures do is part of them."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    with _on_the_machine(item.config._tmp_path_factory.getbasetemp().parent, alone="alone" in item.keywords):
+        return (yield)
+
+
+@contextmanager
+def _on_the_machine(shared: Path, *, alone: bool) -> Iterator[None]:
+    """Hold the machine with others, or alone. Whoever waits for it holds the turnstile meanwhile, so that nobody slips in before."""
+    with (shared / "turnstile").open("w") as turnstile, (shared / "machine").open("w") as machine:
+        fcntl.flock(turnstile, fcntl.LOCK_EX)
+        fcntl.flock(machine, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(turnstile, fcntl.LOCK_UN)
+        yield
 
 
 #: Folders that only a command which names them runs: `make compose-test` wants a Docker engine, `make infra-test` Terraform.

@@ -14,7 +14,12 @@ from tests.loop.conftest import run_mlops
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", DRILLS)
+#: While one worker answers for two and another starts, both cores have enough to do: with a third job a slow machine loses answers,
+#: and rightly says so.
+ALONE = {"worker-killed"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(d, marks=pytest.mark.alone) if d in ALONE else d for d in DRILLS])
 def test_customers_are_answered(demo: Path, name: str) -> None:
     """No answer is a 5xx and none is lost (but for the gap while the whole service is dead), and the cause is dealt with.
 
