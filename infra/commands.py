@@ -201,7 +201,7 @@ def _plans(environments: Sequence[Environment] | None, files: Sequence[Path] | N
 
 
 def _modules(plans: Sequence[Plan]) -> Table:
-    table = Table("module", *(one.environment for one in plans), title="Resources to make, by module", show_footer=True)
+    table = Table("module", *(one.environment for one in plans), title="Resources", show_footer=True)
     counts = [
         Counter(r.module.removeprefix("module.").partition(".")[0] or "(root)" for r in one.resources) for one in plans
     ]

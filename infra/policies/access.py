@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from infra.plan import UNKNOWN, Plan
-from infra.policies.evidence import is_set, listed, wants
+from infra.policies.evidence import is_set, listed, unknown, wants
 from infra.policies.rule import Finding, rule
 from infra.policies.statements import Condition, Statement, allowed, policies
+from infra.policies.wiring import is_written, leads_to
 
 #: Keys that say who calls, or by which of our resources.
 CALLERS = (
@@ -174,9 +175,17 @@ def iam_no_broad_managed(plan: Plan) -> Iterator[Finding]:
         "aws_iam_group_policy_attachment",
     )
     for attachment in plan.of(*attachments, "aws_iam_policy_attachment"):
-        if BROAD_POLICY.search(str(attachment.get("policy_arn"))):
-            yield attachment.address, f"policy_arn is {attachment.get('policy_arn')}"
+        arn = attachment.get("policy_arn")
+        if arn is UNKNOWN and not any(
+            leads_to(plan, attachment, "policy_arn", ours) for ours in plan.of("aws_iam_policy")
+        ):
+            yield unknown(attachment, "policy_arn")
+        elif BROAD_POLICY.search(str(arn)):
+            yield attachment.address, f"policy_arn is {arn}"
     for role in plan.of("aws_iam_role"):
+        # AWS fills it where nobody has written it.
+        if role.get("managed_policy_arns") is UNKNOWN and is_written(plan, role, "managed_policy_arns"):
+            yield unknown(role, "managed_policy_arns")
         for arn in filter(BROAD_POLICY.search, map(str, listed(role, "managed_policy_arns"))):
             yield role.address, f"managed_policy_arns has {arn}"
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from infra.plan import UNKNOWN, Plan, Resource
-from infra.policies.evidence import PLAN, wants, wants_at_least, wants_companion, wants_set
+from infra.policies.evidence import PLAN, unknown, wants, wants_at_least, wants_companion, wants_set
 from infra.policies.rule import Finding, rule
-from infra.policies.wiring import companions
+from infra.policies.wiring import companions, leads_to
 
 BACKUP_DAYS = 14  # a bad week is found on the Monday after
 RECOVERY_DAYS = 30  # the longest that AWS allows, for keys and secrets alike: a month's end is within it
@@ -75,11 +75,22 @@ def redis_survives_zone(plan: Plan) -> Iterator[Finding]:
     remedy="Set network.nat to per_zone.",
 )
 def way_out_per_zone(plan: Plan) -> Iterator[Finding]:
-    zones = {subnet.get("availability_zone") for subnet in _in_prod(plan, "aws_subnet")}
-    gateways = _in_prod(plan, "aws_nat_gateway")
-    # Without any, nothing goes out, which is no zone's fault.
-    if 0 < len(gateways) < len(zones):
-        yield PLAN, f"{len(gateways)} NAT gateways for {len(zones)} zones"
+    subnets, gateways = _in_prod(plan, "aws_subnet"), _in_prod(plan, "aws_nat_gateway")
+    if not gateways:
+        return  # nothing goes out, which is no zone's fault
+    beside = {
+        gateway.address: [it for it in subnets if leads_to(plan, gateway, "subnet_id", it)] for gateway in gateways
+    }
+    zones = {subnet.address: subnet.get("availability_zone") for subnet in subnets}
+    unjudged = [
+        *((gateway, "subnet_id leads to no subnet of this plan") for gateway, its in beside.items() if not its),
+        *(unknown(subnet, "availability_zone") for subnet in subnets if zones[subnet.address] is UNKNOWN),
+    ]
+    yield from unjudged
+    if not unjudged:
+        with_way_out = {zones[subnet.address] for its in beside.values() for subnet in its}
+        for zone in sorted(set(zones.values()) - with_way_out):
+            yield PLAN, f"zone {zone} has no NAT gateway"
 
 
 # ── Files ────────────────────────────────────────────────────────────────────────────────────────────────────────────────

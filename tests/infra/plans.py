@@ -257,8 +257,8 @@ def _network() -> list[Given]:
         taggable("aws_vpc.this", id=later()),
         taggable("aws_default_security_group.closed", vpc_id=vpc, ingress=[], egress=[]),
         taggable("aws_flow_log.this", vpc_id=vpc, traffic_type="ALL"),
-        *(taggable(f"aws_subnet.{it}", availability_zone=it, map_public_ip_on_launch=False) for it in zones),
-        *(taggable(f"aws_nat_gateway.{it}") for it in zones),
+        *(taggable(f"aws_subnet.{it}", id=later(), availability_zone=it, map_public_ip_on_launch=False) for it in zones),
+        *(taggable(f"aws_nat_gateway.{it}", subnet_id=later(f"aws_subnet.{it}")) for it in zones),
         taggable("aws_security_group.store", id=later(), ingress=later(), egress=later()),
         taggable("aws_security_group.machine", id=later(), ingress=later(), egress=later()),
         taggable(
