@@ -3,8 +3,9 @@ terraform {
 
   required_providers {
     aws = {
-      source  = "hashicorp/aws"
-      version = "~> 5.100"
+      source = "hashicorp/aws"
+      # The one that the tests apply with. Another comes by a commit, after `make infra-test`.
+      version = "5.100.0"
     }
   }
 }

@@ -2,8 +2,3 @@ output "repository_urls" {
   description = "Where images are pulled from, by repository."
   value       = { for name, repository in aws_ecr_repository.this : name => repository.repository_url }
 }
-
-output "repository_arns" {
-  description = "Repositories, for grants."
-  value       = { for name, repository in aws_ecr_repository.this : name => repository.arn }
-}

@@ -8,11 +8,6 @@ output "private_subnet_ids" {
   value       = { for zone, subnet in aws_subnet.private : zone => subnet.id }
 }
 
-output "public_subnet_ids" {
-  description = "Public subnets by zone, for load balancers."
-  value       = { for zone, subnet in aws_subnet.public : zone => subnet.id }
-}
-
 output "nat_gateway_ids" {
   description = "NAT gateways by zone."
   value       = { for zone, gateway in aws_nat_gateway.this : zone => gateway.id }

@@ -9,11 +9,6 @@ output "pools" {
   }
 }
 
-output "node_role_arn" {
-  description = "Role of the nodes."
-  value       = module.role.arn
-}
-
 output "cluster_name" {
   description = "The cluster, once it has nodes."
   value       = var.cluster_name
