@@ -10,6 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -104,8 +105,8 @@ def cost(environments: Environments = None, plans: PlanFiles = None, as_json: Js
     from infra.cost.pricing import PriceTable
     from infra.cost.spot import compare
 
-    made = _plans(environments, plans)
-    bills = [monthly(one) for one in made]
+    made, today = _plans(environments, plans), date.today()
+    bills = [monthly(one, on=today) for one in made]
     budgets = {one.environment: limits(one) for one in made}
     excess = [excess for one, bill in zip(made, bills, strict=True) for excess in over_budget(one, bill)]
     machines = compare(told.TRAINING, told.CHECKPOINT_EACH_HOURS, PriceTable.read())
@@ -136,7 +137,7 @@ def diff(left: Environment, right: Environment, as_json: Json = False) -> None:
 
     ours, theirs = _plans([left, right], None)
     found = differences(ours, theirs)
-    here, there = monthly(ours), monthly(theirs)
+    here, there = (monthly(one, on=date.today()) for one in (ours, theirs))
     if as_json:
         said: dict[str, Any] = {
             "values": [{"address": d.address, "path": d.path, left: d.left, right: d.right} for d in found],

@@ -44,7 +44,7 @@ def differences(left: Plan, right: Plan) -> list[Difference]:
 
 
 def _by_address(plan: Plan) -> dict[str, Mapping[str, Any]]:
-    own = re.compile(rf"(?<![a-z]){plan.environment}(?![a-z])")
+    own = re.compile(rf"(?<![a-z/]){plan.environment}(?![a-z])")
     return {own.sub(NAME, r.address): _nameless(dict(r.values), own) for r in plan.resources if not _drawn(r)}
 
 

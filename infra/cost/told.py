@@ -20,7 +20,7 @@ CHECKPOINT_EACH_HOURS: Final = 1.0
 
 def environments(bills: Sequence[Bill], limits: Mapping[str, float]) -> Table:
     """Environments side by side, with the budget of each; `limits` is by environment."""
-    table = _table("USD a month", "", *(bill.environment for bill in bills))
+    table = _table(f"USD a month, as of {bills[0].on:%B %Y}", "", *(bill.environment for bill in bills))
     for name in ("floor", "expected", "ceiling"):
         table.add_row(_MEANS[name], *(_usd(getattr(bill.total, name)) for bill in bills))
     table.add_row("budget", *(_usd(limits[bill.environment]) for bill in bills))

@@ -31,6 +31,8 @@ UNITS: Final[Mapping[str, Decimal]] = {
     "Mi": Decimal(2**20),
     "Gi": Decimal(2**30),
 }
+#: `--expendable-pods-priority-cutoff` of the cluster autoscaler, as it comes.
+EXPENDABLE: Final = -10
 LASTING: Final = {"Deployment", "InferenceService"}
 
 
@@ -159,6 +161,15 @@ def quotas_admit_what_is_asked_for(manifests: Sequence[Manifest]) -> list[str]:
     return wrong
 
 
+def priorities_make_nodes(manifests: Sequence[Manifest]) -> list[str]:
+    """The cluster autoscaler adds no node for a pod whose priority is below its cutoff; where pools start at zero, it never runs."""
+    return [
+        f"{name(one)} has {one['value']}, below {EXPENDABLE}: no node is ever made for it"
+        for one in of(manifests, "PriorityClass")
+        if one["value"] < EXPENDABLE
+    ]
+
+
 def what_is_named_is_there(manifests: Sequence[Manifest]) -> list[str]:
     """Service accounts, configuration, secrets, claims, priorities: a pod that names what is not there never starts."""
     made = {(one["kind"], one.get("metadata", {}).get("namespace"), one["metadata"]["name"]) for one in manifests}
@@ -223,6 +234,7 @@ RULES: Final[tuple[Callable[[Sequence[Manifest]], list[str]], ...]] = (
     several_are_spread_and_budgeted,
     budgets_leave_a_disruption,
     quotas_admit_what_is_asked_for,
+    priorities_make_nodes,
     what_is_named_is_there,
     services_reach_somebody,
 )

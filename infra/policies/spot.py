@@ -108,8 +108,12 @@ def batch_retries_reclaimed(plan: Plan) -> Iterator[Finding]:
     for job in plan.of("aws_batch_job_definition"):
         yield from wants_at_least(job, "retry_strategy.0.attempts", 2)
         exits = [_answer(it) for it in listed(job, "retry_strategy.0.evaluate_on_exit")]
-        if ("RETRY", "Host EC2*") not in exits or not any(action == "EXIT" for action, _ in exits):
+        # The first that fits is taken.
+        first, others = exits[:1], exits[1:]
+        if first != [("RETRY", "Host EC2*")] or not others or any(action != "EXIT" for action, _ in others):
             yield job.address, f"retry_strategy answers {shown(exits)}"
+        elif not _fits_all(listed(job, "retry_strategy.0.evaluate_on_exit")[-1]):
+            yield job.address, "retry_strategy ends without an EXIT for all else, and what fits none is tried again"
 
 
 @rule(
@@ -206,6 +210,11 @@ def _environments(plan: Plan, queue: Resource) -> list[Resource]:
 
 def _answer(on_exit: dict[str, Any]) -> tuple[str, str]:
     return str(on_exit["action"]).upper(), on_exit.get("on_status_reason") or ""
+
+
+def _fits_all(on_exit: dict[str, Any]) -> bool:
+    wanted = [on_exit.get(field) for field in ("on_status_reason", "on_reason", "on_exit_code")]
+    return {it for it in wanted if it} == {"*"}
 
 
 def _image(plan: Plan, job: Resource) -> Any:

@@ -83,6 +83,12 @@ locals {
           ]
           resources = ["*"]
         },
+        # An account's first load balancer makes this role.
+        {
+          actions    = ["iam:CreateServiceLinkedRole"]
+          resources  = ["arn:${data.aws_partition.current.partition}:iam::${data.aws_caller_identity.current.account_id}:role/aws-service-role/elasticloadbalancing.amazonaws.com/*"]
+          conditions = [{ test = "StringEquals", variable = "iam:AWSServiceName", values = ["elasticloadbalancing.amazonaws.com"] }]
+        },
         {
           actions = [
             "elasticloadbalancing:AddTags",

@@ -246,7 +246,7 @@ variable "jobs" {
   }))
   default = {
     recommender = {
-      command    = ["mlops", "replay", "--out", "/workspace", "--weeks", "Ref::weeks"]
+      command    = ["mlops", "replay", "--out", "/workspace/replay", "--weeks", "Ref::weeks"]
       parameters = { weeks = "12" }
       vcpus      = 8
       memory_mb  = 28000

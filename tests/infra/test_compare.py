@@ -21,6 +21,8 @@ def test_names_are_the_same_word() -> None:
 def test_a_word_that_only_holds_the_name_is_not_it() -> None:
     dev, prod = of("dev", resource(LOGS, name="device")), of("prod", resource(LOGS, name="product"))
     assert differences(dev, prod) == [Difference(LOGS, "name", "device", "product")]
+    dev, prod = (of(name, resource(LOGS, device_name="/dev/xvda")) for name in ("dev", "prod"))
+    assert differences(dev, prod) == []
 
 
 def test_values_are_found_where_they_are() -> None:

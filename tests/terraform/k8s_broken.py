@@ -141,6 +141,11 @@ BROKEN: dict[str, tuple[Callable[..., list[str]], Change, str]] = {
         ],
         "airflow does not deny by default",
     ),
+    "tasks that are expendable": (
+        policies.priorities_make_nodes,
+        lambda ms: put(find(ms, "PriorityClass", "tasks"), "value", -100),
+        "no node is ever made",
+    ),
     "no DNS": (policies.namespaces_are_closed, lambda ms: of_policies(ms, "dns"), "airflow asks no DNS"),
     "a namespace that nobody makes": (
         policies.namespaces_are_closed,

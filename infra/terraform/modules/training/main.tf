@@ -1,6 +1,10 @@
 # Long trainings on Batch: spot first, on-demand behind it. A machine that is reclaimed costs a retry; the job goes on in the
 # workspace, where each finished step has left its part. What is too large for that goes to the checkpoint bucket.
 
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
 data "aws_region" "current" {}
 
 module "checkpoints" {

@@ -18,8 +18,12 @@ output "grants" {
   value = {
     submit = [
       {
-        actions   = ["batch:SubmitJob", "batch:TerminateJob", "batch:TagResource"]
+        actions   = ["batch:SubmitJob", "batch:TagResource"]
         resources = concat([for queue in module.queue : queue.arn], flatten([for job in aws_batch_job_definition.this : [job.arn_prefix, "${job.arn_prefix}:*"]]))
+      },
+      {
+        actions   = ["batch:TerminateJob"]
+        resources = ["arn:${data.aws_partition.current.partition}:batch:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:job/*"]
       },
       # Batch does not restrict these by resource.
       { actions = ["batch:DescribeJobs", "batch:ListJobs"], resources = ["*"] },

@@ -34,6 +34,13 @@ data "aws_iam_policy_document" "this" {
       variable = "elasticfilesystem:AccessedViaMountTarget"
       values   = ["true"]
     }
+
+    # Around it a client would be whoever it says it is, in the whole file system.
+    condition {
+      test     = "StringEquals"
+      variable = "elasticfilesystem:AccessPointArn"
+      values   = [aws_efs_access_point.this.arn]
+    }
   }
 }
 
