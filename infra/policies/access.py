@@ -16,8 +16,8 @@ from infra.policies.wiring import is_written, leads_to
 CALLERS = (
     "aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourcevpc", "aws:sourcevpce",
     "aws:principalaccount", "aws:principalarn", "aws:principalorgid", "kms:calleraccount",
-    # Mount targets stand in our subnets, behind a security group.
-    "elasticfilesystem:accessedviamounttarget",
+    # Who comes by an access point is the user that it names, in the folder that it names; a mount target alone asks for neither.
+    "elasticfilesystem:accesspointarn",
 )  # fmt: skip
 SENDERS = ("aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid")
 TAGS = ("*:resourcetag/*", "*:requesttag/*")
