@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,26 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStory:
     return ByStory(config, log)
 
 
+_machine = ExitStack()  # held from one test that wants to be alone to the next
+_kept = False
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """Run tests side by side, but one that is marked `alone` beside nothing; what their fixtures do is part of them."""
+    global _kept  # noqa: PLW0603
     if not hasattr(item.config, "workerinput"):
         return (yield)
-    with _on_the_machine(item.config._tmp_path_factory.getbasetemp().parent, alone="alone" in item.keywords):
+    alone = "alone" in item.keywords
+    if not _kept:
+        shared = item.config._tmp_path_factory.getbasetemp().parent
+        _machine.enter_context(_on_the_machine(shared, alone=alone))
+    try:
         return (yield)
+    finally:
+        _kept = alone and nextitem is not None and "alone" in nextitem.keywords
+        if not _kept:
+            _machine.close()
 
 
 @contextmanager
