@@ -628,6 +628,9 @@ def drill_battery(
     causes: Annotated[str, typer.Option(help="Comma-separated; all of them by default.")] = "",
     strengths: Annotated[str, typer.Option(help="Comma-separated.")] = "weak,mid,strong",
     weeks: Annotated[int, typer.Option(min=0, help="Clean weeks to watch on each seed, for false alarms.")] = 0,
+    money: Annotated[
+        bool, typer.Option(help="Count at mid what each answer would have lost; a quarter of the time.")
+    ] = True,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
@@ -650,7 +653,7 @@ def drill_battery(
             status.update(what)
             errors.print(f"{time.monotonic() - began:6.0f} s  {what}", highlight=False)
 
-        rows = battery(chosen, causes=wanted, strengths=strong, jobs=jobs, said=show)
+        rows = battery(chosen, causes=wanted, strengths=strong, jobs=jobs, with_money=money, said=show)
         seconds = time.monotonic() - began
         clean = clean_weeks(chosen, weeks, jobs=jobs, said=show) if weeks else []
     found = {**summary(rows), "seconds": seconds}

@@ -38,7 +38,7 @@ class Limits:
     stuck: float = 0.05  # the most frequent amount of a clean day has .006
     new_category: float = 0.01
     nulls: float = 0.02
-    clock: float = 0.08  # of the payments; festivals reach .003
+    clock: float = 0.1  # of the payments; the clean day that looked most shifted .06, acquirers five hours ahead .15
 
     # Features that are read twice must agree but for rounding; one in a hundred is no rounding.
     mismatch: float = 0.01
@@ -66,25 +66,29 @@ class Limits:
     queue_biased: float = 4.7
     fewest_doubles: int = 8  # of what others call fraud; fewer say nothing of a queue
 
-    # Frauds found by analysts that are not charged back: clean -3.1 alone, -5.8 with chargebacks beside analysts.
-    not_charged_back: float = -2.8
-    not_charged_back_and_behind: float = -6.4
+    # Frauds found by analysts that are not charged back: clean -3.2 alone, -6.1 with chargebacks beside analysts, never both.
+    not_charged_back: float = -2.6
+    not_charged_back_and_behind: float = -6.0
     low_not_more: float = 0.5  # fraud that moved to low scores is another cause
 
     # A classifier's AUC: three deviations are nothing unusual in a large sample, .025 is what a person would see in a chart.
     moved_auc: float = 0.025
     moved: float = 3.0
     moved_far: float = 6.0  # more fraud alone moves payments by 3
-    analysts_find_less: float = -3.0
-    chargebacks_fall_short: float = -3.5
+    # What analysts find and what is charged back, each and on average: harmless shifts -2.1, weak harmful ones -3.8.
+    each_falls_short: float = -1.5
+    fall_short: float = -3.75
 
-    # More of the same fraud: alerts (clean 2.2) and, together with chargebacks and what analysts find, clean 5.8.
+    # More of the same fraud: alerts and, together with chargebacks and what analysts find (clean 5.5 where alerts rose).
     alerts_rose: float = 2.3
-    fraud_rose: float = 5.2
+    fraud_rose: float = 5.7
 
-    # Fraud that went to low scores; sums (clean 6.5 with young labels, 5.7 with older ones).
+    # Fraud that went to low scores; sums (clean 7.3 with young labels, 6.7 with older ones). It is named before it is acted on.
     hidden_young: float = 7.0
     hidden_older: float = 6.4
+    surely_hidden_young: float = 8.0
+    surely_hidden_older: float = 7.5
+    low_more: float = 2.0  # analysts who find little after a festival made the sums 10 once, with 1.8 here
     alerts_not_more: float = 1.5
     corner: float = 2.6  # above the mean of all corners: patterns that moved everywhere reach 3.2, new ones 2.1 to 6
 
@@ -185,9 +189,13 @@ def payments_moved(read: Reader, figure: str = "drift.domain_auc") -> bool:
 
 
 def harmed(read: Reader) -> bool:
-    """What analysts find, or chargebacks at high scores, fall short of what the scores promised."""
-    found, charged = read.z("analysts.over_expected"), read.z("charged.high")
-    return found <= LIMITS.analysts_find_less or charged <= LIMITS.chargebacks_fall_short
+    """What analysts find and chargebacks at high scores fall short of what the scores promised, each of them that is known.
+
+    A queue that hides fraud lessens one and customers who do not complain the other, and neither is harm by a shift.
+    """
+    both = (read.z("analysts.over_expected"), read.z("charged.high"))
+    known = [z for z in both if math.isfinite(z)]
+    return bool(known) and max(known) <= LIMITS.each_falls_short and sum(known) / len(known) <= LIMITS.fall_short
 
 
 def features_wrong(read: Reader) -> bool:
@@ -274,7 +282,9 @@ def prior_rose(read: Reader) -> bool:
     return not moved and alerts >= LIMITS.alerts_rose and together >= LIMITS.fraud_rose
 
 
-def fraud_hidden(read: Reader) -> bool:
+def fraud_hidden(
+    read: Reader, young_from: float = LIMITS.hidden_young, older_from: float = LIMITS.hidden_older
+) -> bool:
     """Fraud went from high scores to low ones: labels rose there, while average precision, recall and alerts fell.
 
     None of them is sure by itself; together they are, with young labels or with older ones.
@@ -284,7 +294,13 @@ def fraud_hidden(read: Reader) -> bool:
     precision, recall = read.z("middle.average_precision"), read.z("middle.recall_at_capacity")
     young = moved - precision - 0.5 * read.z("young.recall_at_capacity")
     older = moved - 0.5 * (precision + recall + read.z("mature.recall_at_capacity"))
-    return alerts < LIMITS.alerts_not_more and (young >= LIMITS.hidden_young or older >= LIMITS.hidden_older)
+    return alerts < LIMITS.alerts_not_more and (young >= young_from or older >= older_from)
+
+
+def fraud_surely_hidden(read: Reader) -> bool:
+    """The same by more than clean years show, and customers report it, whatever analysts find: what is named so may be acted on."""
+    surely = fraud_hidden(read, LIMITS.surely_hidden_young, LIMITS.surely_hidden_older)
+    return surely and read.z("charged.low") >= LIMITS.low_more
 
 
 def new_pattern(read: Reader) -> bool:

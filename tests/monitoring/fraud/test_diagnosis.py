@@ -65,8 +65,9 @@ ACCUSED_WRONG = {"gold.accused_wrong": off(4.0)}
 SAFEST = {"charged.least_likely": off(9.0)}
 CLEARED = {"sources.clears.analyst_b": off(2.7, n=8), "sources.gap.analyst_b": off(-2.0)}
 NOT_BACK = {"charged.back": off(-3.4), "charged.beside_analysts": off(-3.0)}
-MORE_FRAUD = {"score.alerts": off(2.5), "arrived.chargeback": off(2.0), "analysts.over_expected": off(0.7)}
+MORE_FRAUD = {"score.alerts": off(2.5), "arrived.chargeback": off(2.5), "analysts.over_expected": off(0.7)}
 HIDDEN = {"charged.hidden": off(3.0), "middle.average_precision": off(-4.0)}
+HARM = {"analysts.over_expected": off(-4.0), "charged.high": off(-3.5)}
 CORNER = {"cell.gifts.online": off(3.6)}  # the mean of the four is 0.9, which is 2.7 below
 LOST = {"young.average_precision": off(-5.0)}
 
@@ -88,8 +89,8 @@ DIAGNOSES: list[tuple[Seen, Cause]] = [
     ({"batch.new_category": at(0.0099)}, "none"),
     ({"batch.nulls": at(0.02)}, "nulls"),
     ({"batch.nulls": at(0.0199)}, "none"),
-    ({"batch.clock": at(0.08)}, "time_zone"),
-    ({"batch.clock": at(0.0799)}, "none"),
+    ({"batch.clock": at(0.1)}, "time_zone"),
+    ({"batch.clock": at(0.0999)}, "none"),
     (SKEW, "skew"),
     ({"skew.mismatch": at(0.0099)}, "none"),
     ({"release.wrong_labels": at(0.05)}, "poisoned_labels"),
@@ -122,20 +123,31 @@ DIAGNOSES: list[tuple[Seen, Cause]] = [
     ({SURPRISING: Standing(0.49, math.nan, math.nan, math.nan, 8)}, "none"),
     ({SURPRISING: Standing(0.9, math.nan, math.nan, math.nan, 7)}, "none"),  # too few to tell
     (NOT_BACK, "missed_fraud"),
-    ({**NOT_BACK, "charged.beside_analysts": off(-2.9)}, "none"),
-    ({"charged.back": off(-2.8), "charged.beside_analysts": off(-3.7)}, "missed_fraud"),
-    ({"charged.back": off(-2.7), "charged.beside_analysts": off(-3.7)}, "none"),
+    ({**NOT_BACK, "charged.beside_analysts": off(-2.5)}, "none"),
+    ({"charged.back": off(-2.6), "charged.beside_analysts": off(-3.7)}, "missed_fraud"),
+    ({"charged.back": off(-2.5), "charged.beside_analysts": off(-3.7)}, "none"),
     ({**NOT_BACK, "charged.low": off(0.5)}, "missed_fraud"),
     ({**NOT_BACK, "charged.low": off(0.51)}, "none"),  # they come, where scores are low
     ({**NOT_BACK, **MOVED}, "covariate_harmless"),
     (MOVED, "covariate_harmless"),
     ({"drift.domain_auc": moved(0.0249, 3.0)}, "none"),
     ({"drift.domain_auc": moved(0.025, 2.9)}, "none"),
-    ({**MOVED, "analysts.over_expected": off(-3.0)}, "covariate_harmful"),
-    ({**MOVED, "analysts.over_expected": off(-2.9)}, "covariate_harmless"),
-    ({**MOVED, "charged.high": off(-3.5)}, "covariate_harmful"),
-    ({**MOVED, "charged.high": off(-3.4)}, "covariate_harmless"),
-    ({"analysts.over_expected": off(-3.0), "charged.high": off(-3.5)}, "none"),  # by chance, if payments did not move
+    ({**MOVED, **HARM}, "covariate_harmful"),
+    (
+        {**MOVED, **HARM, "charged.high": off(-1.4), "analysts.over_expected": off(-9.0)},
+        "covariate_harmless",
+    ),  # a queue
+    (
+        {**MOVED, **HARM, "analysts.over_expected": off(-1.4), "charged.high": off(-9.0)},
+        "covariate_harmless",
+    ),  # customers
+    ({**MOVED, **HARM, "charged.high": off(-3.4)}, "covariate_harmless"),
+    (
+        {**MOVED, "charged.high": off(math.nan), "analysts.over_expected": off(-3.8)},
+        "covariate_harmful",
+    ),  # all that is known
+    ({**MOVED, "charged.high": off(math.nan), "analysts.over_expected": off(-3.7)}, "covariate_harmless"),
+    (HARM, "none"),  # by chance, if payments did not move
     (MORE_FRAUD, "prior_shift"),
     ({**MORE_FRAUD, "analysts.over_expected": off(0.6)}, "none"),
     ({**MORE_FRAUD, "score.alerts": off(2.2), "arrived.chargeback": off(4.0)}, "none"),

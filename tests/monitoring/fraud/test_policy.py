@@ -68,7 +68,21 @@ def rose(days: float) -> dict[str, Standing]:
     return {"charged.days_since_rise": Standing(days, math.nan, math.nan, math.nan, 0)}
 
 
-CONFIRMED = {**audited(0.1, 20), **rose(9.0)}
+def hidden(moved: float, low: float) -> dict[str, Standing]:
+    """By how much fraud moved from high scores to low ones, of which analysts may be the cause, and how much customers report there."""
+    rest = (
+        "score.alerts",
+        "middle.average_precision",
+        "middle.recall_at_capacity",
+        "young.recall_at_capacity",
+        "mature.recall_at_capacity",
+    )
+    off = {"charged.hidden": moved, "charged.low": low, **dict.fromkeys(rest, 0.0)}
+    return {name: Standing(z, 0.0, 1.0, z, 100) for name, z in off.items()}
+
+
+SURELY = hidden(8.0, 2.0)
+CONFIRMED = {**audited(0.1, 20), **rose(9.0), **SURELY}
 
 
 def answer(cause: Cause, loss_a_day: float = 1_000.0, costs: Costs | None = None) -> Response:
@@ -161,7 +175,7 @@ def test_retraining_waits_until_gold_confirms_what_it_would_learn(
     cause: Cause, standings: dict[str, Standing], action: ActionName
 ) -> None:
     """Flipped labels look like a new pattern of fraud until somebody has looked at them; training is frozen meanwhile."""
-    response = respond(Diagnosis(cause, "why", ()), {**standings, **rose(9.0)}, 1_000.0)
+    response = respond(Diagnosis(cause, "why", ()), {**SURELY, **standings, **rose(9.0)}, 1_000.0)
     assert (response.action, response.training_frozen) == (action, action != "retrain_in_shadow")
 
 
@@ -185,7 +199,7 @@ WITHOUT_A_RISE = [
 def test_payments_that_moved_a_week_ago_need_no_chargebacks(
     standings: dict[str, Standing], harmful: ActionName, concept: ActionName
 ) -> None:
-    """There is nothing for gold to confirm then; but a queue that hides fraud needs a week to show."""
+    """There is nothing for gold to confirm then; but what moves for less than a week may be over before anything is learned."""
     for cause, action in (("covariate_harmful", harmful), ("concept_new", concept), ("concept_mutated", concept)):
         response = respond(Diagnosis(cause, "why", ()), standings, 1_000.0)  # type: ignore[arg-type]
         assert (response.action, response.training_frozen) == (action, action == "hold")
@@ -197,25 +211,48 @@ def queue(clears: float, gap: float, lately: float) -> dict[str, Standing]:
     return {f"sources.{name}.analyst_b": Standing(0.2, 0.1, 0.05, z, 10) for name, z in figures.items()}
 
 
-QUEUE_TABLE = [
-    (queue(1.0, 0.0, 1.0), ""),
-    (queue(1.9, 0.0, float("nan")), ""),
-    (queue(1.5, -0.5, 0.0), "analyst_b"),
-    (queue(0.0, 0.0, 2.0), "analyst_b"),
-    (queue(float("nan"), float("nan"), float("nan")), ""),
+QUEUE_TABLE = [  # customers report 2.0 more than usual
+    (queue(2.9, 0.0, 2.9), ""),
+    (queue(2.9, 0.0, math.nan), ""),
+    (queue(2.5, -0.5, 0.0), "analyst_b"),
+    (queue(0.0, 0.0, 3.0), "analyst_b"),
+    (queue(math.nan, math.nan, math.nan), ""),
     ({}, ""),
 ]
 
 
 @pytest.mark.parametrize(("standings", "name"), QUEUE_TABLE)
-def test_retraining_waits_while_a_queue_clears_what_the_other_calls_fraud(
+def test_retraining_waits_while_a_queue_hides_more_than_customers_report(
     standings: dict[str, Standing], name: str
 ) -> None:
-    """Fraud that a queue hides looks like scores that promise too much; it need not be sure enough to be named."""
-    assert queue_in_doubt(standings) == name
-    response = respond(Diagnosis("covariate_harmful", "why", ()), {**CONFIRMED, **standings}, 1_000.0)
-    assert (response.action, response.training_frozen) == (("hold", True) if name else ("retrain_in_shadow", False))
-    assert name in response.why
+    """Fraud that a queue hides looks like fraud at low scores; it need not be sure enough to be named."""
+    assert queue_in_doubt({**SURELY, **standings}) == name
+    for cause in ("concept_new", "concept_mutated"):
+        response = respond(Diagnosis(cause, "why", ()), {**CONFIRMED, **standings}, 1_000.0)  # type: ignore[arg-type]
+        assert (response.action, response.training_frozen) == (("hold", True) if name else ("retrain_in_shadow", False))
+        assert name in response.why
+    assert (
+        respond(Diagnosis("covariate_harmful", "why", ()), {**CONFIRMED, **standings}, 0.0).action
+        == "retrain_in_shadow"
+    )
+
+
+SURELY_TABLE = [
+    (hidden(8.0, 2.0), "retrain_in_shadow"),
+    (hidden(7.4, 2.0), "hold"),  # enough to be named
+    (hidden(12.0, 1.9), "hold"),  # analysts find less, customers report no more
+    (hidden(math.nan, 2.0), "hold"),
+]
+
+
+@pytest.mark.parametrize(("standings", "action"), SURELY_TABLE)
+@pytest.mark.parametrize("cause", ["concept_new", "concept_mutated"])
+def test_concept_drift_is_named_before_it_is_acted_on(
+    cause: Cause, standings: dict[str, Standing], action: ActionName
+) -> None:
+    """What a clean year may show once is worth a name and frozen training, not a new model."""
+    response = respond(Diagnosis(cause, "why", ()), {**CONFIRMED, **standings}, 1_000.0)
+    assert (response.action, response.training_frozen) == (action, action == "hold")
 
 
 UNSEEN = [
