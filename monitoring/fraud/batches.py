@@ -103,15 +103,19 @@ def _comparable(values: NDArray) -> NDArray:
 
 
 def _clock(ledger: Ledger, now: slice, before: Ints) -> Figure:
-    """The share of payments that are explained by some clocks being off by whole hours.
+    """The share of payments that are explained by some clocks being off by whole hours."""
+    count = now.stop - now.start
+    return Figure(share_shifted(_hours(ledger, before), _hours(ledger, now), count), 0.0, count)
 
-    The hours of the day are taken as (1 - share) of what is usual and `share` of the same, shifted; the shift that explains
-    most is taken, and counts as far as it leaves little else unexplained, less twice what so many payments would show by chance: a
+
+def share_shifted(usual: NDArray[np.float64], found: NDArray[np.float64], count: int) -> float:
+    """The share of `count` payments whose hour is off; `usual` and `found` are the shares of the 24 hours of the day.
+
+    The hours found are taken as (1 - share) of what is usual and `share` of the same, shifted; the shift that explains most is
+    taken, and counts as far as it leaves little else unexplained, less twice what so many payments would show by chance: a
     shift by one hour looks much like none.
     """
-    usual, found = (_hours(ledger, rows) for rows in (before, now))
-    off = found - usual
-    by_chance = usual * (1 - usual) / max(now.stop - now.start, 1)
+    off, by_chance = found - usual, usual * (1 - usual) / max(count, 1)
     best, explained = 0.0, 0.0
     for hours in range(1, 24):
         shifted = np.roll(usual, hours) - usual
@@ -120,7 +124,7 @@ def _clock(ledger: Ledger, now: slice, before: Ints) -> Figure:
         if left > explained:
             noise = math.sqrt(by_chance @ shifted**2) / (shifted @ shifted)
             best, explained = max(0.0, float(part - 2 * noise)), left
-    return Figure(best * max(0.0, explained), 0.0, now.stop - now.start)
+    return best * max(0.0, explained)
 
 
 def _hours(ledger: Ledger, rows: slice | Ints) -> NDArray[np.float64]:

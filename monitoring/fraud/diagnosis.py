@@ -26,7 +26,7 @@ Family = Literal["batch", "skew", "release", "labels", "payments", "fraud", "los
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Where evidence begins to speak. "Clean" is what 560 clean days of four of the tuned seeds showed at most (2025, 4,200 a day).
+    """Where evidence begins to speak. "Clean" is what 50 clean weeks of each of the ten tuned seeds showed at most (4,200 a day).
 
     Deviations are those of `figures.standing`. Sums of deviations are used where no figure is sure by itself.
     """

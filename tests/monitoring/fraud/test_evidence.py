@@ -24,6 +24,7 @@ from ingest.card_incidents import (
     unit_change,
 )
 from ingest.card_labels import LabelFault
+from monitoring.fraud.batches import share_shifted
 from monitoring.fraud.evidence import evidence_on
 from monitoring.fraud.figures import Figures
 from monitoring.fraud.label_sources import RISE_AGES, days_since_rise
@@ -116,7 +117,7 @@ LOW: Mapping[str, float] = {
     "batch.nulls": 0.02,
     "batch.stuck": 0.05,
     "batch.repeated": 0.01,
-    "batch.clock": 0.08,
+    "batch.clock": 0.1,
     "batch.retyped_columns": 1.0,
     "batch.missing_columns": 1.0,
     "batch.new_category": 0.01,
@@ -143,6 +144,32 @@ def test_a_fault_of_the_feed_raises_its_own_figure_and_no_other(fault: Feed, fig
     found = delivered_with(fault, 0.5)
     assert found[figure].value >= least
     assert {name for name, limit in LOW.items() if found[name].value >= limit} == {figure}
+
+
+HOURS = 1 + np.sin(np.arange(24) / 24 * 2 * np.pi) * 0.8
+USUAL_HOURS = HOURS / HOURS.sum()
+
+
+def test_no_clock_is_off_by_chance() -> None:
+    """Of three hundred days of three days' payments, drawn from the usual hours, not one comes near to .1."""
+    rng = np.random.default_rng(7)
+    assert max(share_shifted(USUAL_HOURS, rng.multinomial(n, USUAL_HOURS) / n, n) for n in [12_600] * 300) < 0.05
+
+
+@pytest.mark.parametrize("hours", [2, 5, 12, 22])
+def test_clocks_that_are_off_are_counted(hours: int) -> None:
+    """Three in ten, by whichever hours, less what chance could have to do with it."""
+    found = 0.7 * USUAL_HOURS + 0.3 * np.roll(USUAL_HOURS, hours)
+    assert 0.2 < share_shifted(USUAL_HOURS, found, 12_600) < 0.3
+
+
+def test_a_sale_a_week_ago_is_no_shift_that_lasts() -> None:
+    """Payments were others then, and that says nothing about today's."""
+    sale = pd.DataFrame({"first_day": [date_of(AS_OF - 9)], "last_day": [date_of(AS_OF - 8)], "name": ["sale"]})
+    found = on(replace(tables(), calendar=sale), AS_OF)
+    assert math.isfinite(usual()["drift.domain_auc_before"].value)
+    assert math.isnan(found["drift.domain_auc_before"].value)
+    assert math.isfinite(found["drift.domain_auc"].value)
 
 
 @pytest.mark.parametrize("column", ["amount", "category", "channel", "distance_km", "customer_id"])
