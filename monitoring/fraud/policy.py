@@ -89,6 +89,8 @@ MOST_WRONG = 0.35  # clean .2; a new pattern .1; one payment in 200 charged back
 #: gone to low scores. Long before that is sure enough to name the queue it is enough to wait, unless customers report more by as
 #: much: no queue brings that about. Deviations of the one less those of the other: new and mutated patterns 1.1, a queue 2.3 and more.
 CLEARS_MORE = 1.0
+#: Beside a harmful shift, of which both tell, a queue is another incident: a shift alone reaches 3.3 on some days, a queue 4 after six.
+STANDS_OUT = 2.5
 
 SEEN_BY_THEMSELVES: frozenset[Cause] = frozenset({"skew", "poisoned_labels"})
 
@@ -141,14 +143,11 @@ def respond(
     return response
 
 
-def queue_in_doubt(standings: Mapping[str, Standing]) -> str:
-    """A queue that clears what another calls fraud by more than customers report what scores call safe; nothing if there is none."""
-    reported = standings["charged.low"].z if "charged.low" in standings else 0.0
+def queue_in_doubt(standings: Mapping[str, Standing], least: float) -> str:
+    """A queue that clears what another calls fraud by so many deviations more than usual; nothing if there is none."""
     for name in (figure.rpartition(".")[2] for figure in standings if figure.startswith("sources.clears.")):
         clears, gap, lately = (standings.get(f"sources.{figure}.{name}") for figure in ("clears", "gap", "lately"))
-        if (clears and gap and clears.z - gap.z - reported >= CLEARS_MORE) or (
-            lately and lately.z - reported >= CLEARS_MORE
-        ):
+        if (clears and gap and clears.z - gap.z >= least) or (lately and lately.z >= least):
             return name
     return ""
 
@@ -156,6 +155,11 @@ def queue_in_doubt(standings: Mapping[str, Standing]) -> str:
 def moved_for_a_week(standings: Mapping[str, Standing]) -> bool:
     """Whether payments were already other ones a week ago: what is wrong with a queue since would have shown."""
     return payments_moved(Reader(standings, None), "drift.domain_auc_before")
+
+
+def reported_more(standings: Mapping[str, Standing]) -> float:
+    """By how many deviations customers report more than usual of what scores call safe."""
+    return standings["charged.low"].z if "charged.low" in standings else 0.0
 
 
 def chargebacks_rose(standings: Mapping[str, Standing]) -> bool:
@@ -167,15 +171,13 @@ def chargebacks_rose(standings: Mapping[str, Standing]) -> bool:
 def _once_verified(response: Response, cause: Cause, standings: Mapping[str, Standing]) -> Response:
     """Retraining waits, with training frozen, until gold confirms the labels that speak for it and no queue is in doubt.
 
-    Where payments moved, analysts and customers both say that scores promise too much, which no queue brings about; and if
-    chargebacks at low scores did not rise there is nothing for gold to confirm.
+    Where payments moved, analysts and customers both say that scores promise too much; if chargebacks at low scores did not
+    rise there is nothing for gold to confirm.
     """
-    if cause == "covariate_harmful" and not chargebacks_rose(standings):
-        if moved_for_a_week(standings):
-            return response
-        return _waits("payments are others for less than a week, and may be again what they were")
-    if cause != "covariate_harmful" and (why := _not_sure_of(standings)):
+    if why := _not_sure_yet(cause, standings):
         return _waits(why)
+    if cause == "covariate_harmful" and not chargebacks_rose(standings):
+        return response
     audited = standings.get(VERIFIED)
     if audited is None or not audited.n >= FEWEST_VERIFIED:
         return _waits(
@@ -191,11 +193,14 @@ def _once_verified(response: Response, cause: Cause, standings: Mapping[str, Sta
     return response
 
 
-def _not_sure_of(standings: Mapping[str, Standing]) -> str:
-    """Why fraud that is named as hidden may not be; nothing if it surely is."""
-    if queue := queue_in_doubt(standings):
+def _not_sure_yet(cause: Cause, standings: Mapping[str, Standing]) -> str:
+    """Why a cause that retraining would answer may be another; nothing if it is sure."""
+    harmful = cause == "covariate_harmful"
+    if queue := queue_in_doubt(standings, STANDS_OUT if harmful else reported_more(standings) + CLEARS_MORE):
         return f"{queue} clears more of what another queue calls fraud than it usually does"
-    if not fraud_surely_hidden(Reader(standings, None)):
+    if harmful and not chargebacks_rose(standings) and not moved_for_a_week(standings):
+        return "payments are others for less than a week, and may be again what they were"
+    if not harmful and not fraud_surely_hidden(Reader(standings, None)):
         return "fraud at low scores is more than usual, but a clean year shows as much once"
     return ""
 
