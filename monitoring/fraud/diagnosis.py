@@ -51,6 +51,7 @@ class Limits:
 
     # Labels that do not come: the queues' capacity is fixed, so their counts hardly vary (clean -.7).
     queue_short: float = -4.0
+    queue_seems_short: float = -2.0  # one label in four held back is at -4, give or take a half
     chargebacks_short: float = -4.0
     chargebacks_late: float = 8.0  # missing ones look a little late, too (5.3)
 
@@ -61,6 +62,7 @@ class Limits:
     gold_contradicts: float = 4.0  # clean 2.5
     fewest_surprising: int = 8  # audited, of what was charged back since chargebacks rose
     surprising_wrong: float = 0.5  # clean and a new pattern .2, one label in 200 flipped .57 and more
+    surprising_right: float = 0.3  # a flood of chargebacks that gold confirms is fraud, however safe it looked
 
     # Clears what others call fraud, less how much more fraud it finds: clean 3.8, a third of its frauds cleared 4.8 and more.
     queue_biased: float = 4.7
@@ -70,6 +72,9 @@ class Limits:
     not_charged_back: float = -2.6
     not_charged_back_and_behind: float = -6.0
     low_not_more: float = 0.5  # fraud that moved to low scores is another cause
+    # What analysts find beside upset scores is other fraud, and less: then only this by itself, of enough of it (clean -3.6).
+    surely_not_charged_back: float = -3.7
+    fewest_called: int = 28
 
     # A classifier's AUC: three deviations are nothing unusual in a large sample, .025 is what a person would see in a chart.
     moved_auc: float = 0.025
@@ -227,13 +232,20 @@ SURPRISING = "gold.surprising_since_two"
 
 
 def labels_flipped(read: Reader) -> bool:
-    """Gold does not confirm what is called fraud, above all what is since it is more; or it is what looked as safe as anything."""
-    if read.enough(SURPRISING, LIMITS.fewest_surprising) and read.value(SURPRISING) >= LIMITS.surprising_wrong:
-        return True
+    """Gold does not confirm what is called fraud, above all what is since it is more; or, unless it does, what is looked safe."""
+    audited = read.enough(SURPRISING, LIMITS.fewest_surprising)
     unlikely, wrong = read.z("charged.least_likely"), read.z("gold.accused_wrong")
+    if wrong >= LIMITS.gold_contradicts or (audited and read.value(SURPRISING) >= LIMITS.surprising_wrong):
+        return True
+    if audited and read.value(SURPRISING) <= LIMITS.surprising_right:
+        return False
     both = unlikely >= LIMITS.safest_and_gold and wrong >= LIMITS.gold_doubts
-    safest = unlikely >= LIMITS.safest_flipped or both
-    return wrong >= LIMITS.gold_contradicts or (safest and not scores_upset(read))
+    return (unlikely >= LIMITS.safest_flipped or both) and not scores_upset(read)
+
+
+def labels_seem_missing(read: Reader) -> bool:
+    """The same by less: not enough to name, enough to wait."""
+    return read.z("arrived.analysts") <= LIMITS.queue_seems_short
 
 
 def source_biased(read: Reader) -> bool:
@@ -256,11 +268,11 @@ def biased_queue(read: Reader) -> str:
 def chargebacks_missing(read: Reader) -> bool:
     """What analysts called fraud is not charged back at the ages at which it was, and chargebacks fall behind analysts."""
     back = read.z("charged.back")
+    if scores_upset(read):
+        return read.enough("charged.back", LIMITS.fewest_called) and back <= LIMITS.surely_not_charged_back
     together = back + read.z("charged.beside_analysts")
     behind = back <= LIMITS.not_charged_back and together <= LIMITS.not_charged_back_and_behind
-    return (
-        behind and read.z("charged.low") <= LIMITS.low_not_more and not payments_moved(read) and not scores_upset(read)
-    )
+    return behind and read.z("charged.low") <= LIMITS.low_not_more and not payments_moved(read)
 
 
 #: What a calendar calls the days of a batch that was quarantined: what is seen of them is known to be wrong.

@@ -17,6 +17,8 @@ from monitoring.psi import psi
 
 WINDOW_DAYS = 7
 """Whole weeks: payments differ more between a Friday and a Sunday than most drift is large."""
+LASTING_DAYS = 10
+"""A shift that began before so many days lasts: the week after winter holidays is over by then, and a queue that errs since has shown."""
 SAMPLE = 3_000
 """Rows of each side for the domain classifier: its AUC then has a standard error of .007."""
 EVERY = 3
@@ -52,7 +54,7 @@ def drift_figures(ledger: Ledger, as_of: int) -> Figures:
         for number, name in enumerate(FEATURES)
     }
     by_column = {f"psi.{name}": Figure(value, 0.0, now.stop - now.start) for name, value in moved.items()}
-    week_before = range(as_of - 2 * WINDOW_DAYS, as_of - WINDOW_DAYS)
+    week_before = range(as_of - LASTING_DAYS - WINDOW_DAYS, as_of - LASTING_DAYS)
     earlier = ledger.rows(week_before.start, week_before.stop)
     own = _own()
     reference = ledger.offline[before][:, own]

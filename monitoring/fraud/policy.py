@@ -6,11 +6,21 @@ and of the fraud lead to it, and then in the shadow, to be promoted by what the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from monitoring.fraud.diagnosis import LIMITS, SURPRISING, Cause, Diagnosis, Reader, fraud_surely_hidden, payments_moved
+from monitoring.fraud.diagnosis import (
+    LIMITS,
+    SURPRISING,
+    Cause,
+    Diagnosis,
+    Reader,
+    fraud_surely_hidden,
+    labels_seem_missing,
+    payments_moved,
+)
 from monitoring.fraud.figures import Standing
 from training.fraud.operation import OPERATION
 from training.vocabulary import ActionName
@@ -89,8 +99,10 @@ MOST_WRONG = 0.35  # clean .2; a new pattern .1; one payment in 200 charged back
 #: gone to low scores. Long before that is sure enough to name the queue it is enough to wait, unless customers report more by as
 #: much: no queue brings that about. Deviations of the one less those of the other: new and mutated patterns 1.1, a queue 2.3 and more.
 CLEARS_MORE = 1.0
-#: Beside a harmful shift, of which both tell, a queue is another incident: a shift alone reaches 3.3 on some days, a queue 4 after six.
-STANDS_OUT = 2.5
+#: Beside a harmful shift, of which both tell, a queue is another incident, and what it clears is charged back, while of what a shift
+#: raised little is. Together they reach 1.7 in most shifts and 2.2 and more with a queue that hides a third, from the tenth day on.
+CLEARED_IS_CHARGED = 1.8
+CLEARED_LATELY = 2.5
 
 SEEN_BY_THEMSELVES: frozenset[Cause] = frozenset({"skew", "poisoned_labels"})
 
@@ -143,23 +155,24 @@ def respond(
     return response
 
 
-def queue_in_doubt(standings: Mapping[str, Standing], least: float) -> str:
+def queue_in_doubt(standings: Mapping[str, Standing], least: float, lately_least: float) -> str:
     """A queue that clears what another calls fraud by so many deviations more than usual; nothing if there is none."""
     for name in (figure.rpartition(".")[2] for figure in standings if figure.startswith("sources.clears.")):
         clears, gap, lately = (standings.get(f"sources.{figure}.{name}") for figure in ("clears", "gap", "lately"))
-        if (clears and gap and clears.z - gap.z >= least) or (lately and lately.z >= least):
+        if (clears and gap and clears.z - gap.z >= least) or (lately and lately.z >= lately_least):
             return name
     return ""
 
 
-def moved_for_a_week(standings: Mapping[str, Standing]) -> bool:
-    """Whether payments were already other ones a week ago: what is wrong with a queue since would have shown."""
+def shift_lasts(standings: Mapping[str, Standing]) -> bool:
+    """Whether payments were already other ones ten days ago: what is wrong with a queue since would have shown."""
     return payments_moved(Reader(standings, None), "drift.domain_auc_before")
 
 
-def reported_more(standings: Mapping[str, Standing]) -> float:
-    """By how many deviations customers report more than usual of what scores call safe."""
-    return standings["charged.low"].z if "charged.low" in standings else 0.0
+def known_z(standings: Mapping[str, Standing], figure: str) -> float:
+    """By how many deviations a figure is more than usual; 0 where that is not known."""
+    found = standings[figure].z if figure in standings else 0.0
+    return found if math.isfinite(found) else 0.0
 
 
 def chargebacks_rose(standings: Mapping[str, Standing]) -> bool:
@@ -195,12 +208,18 @@ def _once_verified(response: Response, cause: Cause, standings: Mapping[str, Sta
 
 def _not_sure_yet(cause: Cause, standings: Mapping[str, Standing]) -> str:
     """Why a cause that retraining would answer may be another; nothing if it is sure."""
-    harmful = cause == "covariate_harmful"
-    if queue := queue_in_doubt(standings, STANDS_OUT if harmful else reported_more(standings) + CLEARS_MORE):
+    if labels_seem_missing(Reader(standings, None)):
+        return "fewer labels come from a queue than in any clean week"
+    if cause == "covariate_harmful":
+        queue = queue_in_doubt(standings, CLEARED_IS_CHARGED - known_z(standings, "charged.of_cleared"), CLEARED_LATELY)
+    else:  # customers report more of what scores call safe
+        least = CLEARS_MORE + known_z(standings, "charged.low")
+        queue = queue_in_doubt(standings, least, least)
+    if queue:
         return f"{queue} clears more of what another queue calls fraud than it usually does"
-    if harmful and not chargebacks_rose(standings) and not moved_for_a_week(standings):
-        return "payments are others for less than a week, and may be again what they were"
-    if not harmful and not fraud_surely_hidden(Reader(standings, None)):
+    if cause == "covariate_harmful" and not shift_lasts(standings):
+        return "payments are others for less than ten days, and may be again what they were"
+    if cause != "covariate_harmful" and not fraud_surely_hidden(Reader(standings, None)):
         return "fraud at low scores is more than usual, but a clean year shows as much once"
     return ""
 

@@ -122,6 +122,10 @@ DIAGNOSES: list[tuple[Seen, Cause]] = [
     ),  # nothing is usual where it is seldom there
     ({SURPRISING: Standing(0.49, math.nan, math.nan, math.nan, 8)}, "none"),
     ({SURPRISING: Standing(0.9, math.nan, math.nan, math.nan, 7)}, "none"),  # too few to tell
+    ({**SAFEST, SURPRISING: Standing(0.3, math.nan, math.nan, math.nan, 8)}, "none"),  # gold says that it is fraud
+    ({**SAFEST, SURPRISING: Standing(0.31, math.nan, math.nan, math.nan, 8)}, "label_flips"),
+    ({**SAFEST, SURPRISING: Standing(0.3, math.nan, math.nan, math.nan, 7)}, "label_flips"),
+    ({**ACCUSED_WRONG, SURPRISING: Standing(0.1, math.nan, math.nan, math.nan, 8)}, "label_flips"),
     (NOT_BACK, "missed_fraud"),
     ({**NOT_BACK, "charged.beside_analysts": off(-2.5)}, "none"),
     ({"charged.back": off(-2.6), "charged.beside_analysts": off(-3.7)}, "missed_fraud"),
@@ -129,6 +133,10 @@ DIAGNOSES: list[tuple[Seen, Cause]] = [
     ({**NOT_BACK, "charged.low": off(0.5)}, "missed_fraud"),
     ({**NOT_BACK, "charged.low": off(0.51)}, "none"),  # they come, where scores are low
     ({**NOT_BACK, **MOVED}, "covariate_harmless"),
+    ({**SCALE, **NOT_BACK}, "unit_change"),  # other payments are reviewed, and other fraud is found
+    ({**SCALE, "charged.back": off(-3.7, n=28)}, "two_at_once"),
+    ({**SCALE, "charged.back": off(-3.7, n=27)}, "unit_change"),
+    ({**WORSE, "charged.back": off(-3.6, n=28)}, "bad_release"),
     (MOVED, "covariate_harmless"),
     ({"drift.domain_auc": moved(0.0249, 3.0)}, "none"),
     ({"drift.domain_auc": moved(0.025, 2.9)}, "none"),

@@ -163,9 +163,9 @@ def test_clocks_that_are_off_are_counted(hours: int) -> None:
     assert 0.2 < share_shifted(USUAL_HOURS, found, 12_600) < 0.3
 
 
-def test_a_sale_a_week_ago_is_no_shift_that_lasts() -> None:
+def test_a_sale_two_weeks_ago_is_no_shift_that_lasts() -> None:
     """Payments were others then, and that says nothing about today's."""
-    sale = pd.DataFrame({"first_day": [date_of(AS_OF - 9)], "last_day": [date_of(AS_OF - 8)], "name": ["sale"]})
+    sale = pd.DataFrame({"first_day": [date_of(AS_OF - 12)], "last_day": [date_of(AS_OF - 11)], "name": ["sale"]})
     found = on(replace(tables(), calendar=sale), AS_OF)
     assert math.isfinite(usual()["drift.domain_auc_before"].value)
     assert math.isnan(found["drift.domain_auc_before"].value)
