@@ -469,7 +469,10 @@ def drill_list() -> None:
 
 @drill_app.command("run")
 def drill_run(
-    names: Annotated[list[str], typer.Argument(help="A cause, or harm to the service (several, or all).")],
+    names: Annotated[
+        list[str],
+        typer.Argument(help="A cause (or two, as skew+label_delay), or harm to the service (several, or all)."),
+    ],
     model: Annotated[
         Literal["fraud", "recommender"], typer.Option(help="Of a cause: whose. Both models know a bad_release.")
     ] = "fraud",

@@ -57,14 +57,16 @@ class Incident:
 def incident(cause: str, strength: float, *, seed: int, ends: datetime) -> Incident:
     """The incident of a cause; `seed` chooses among its forms, labels that are held back arrive when it `ends`.
 
-    Raises SettingsError for a cause that is not rehearsed, or a strength outside of 0 to 1.
+    Two names with a plus between them are any two at once. Raises SettingsError for a cause that is not rehearsed, two of one
+    room, or a strength outside of 0 to 1.
     """
     if not 0 < strength <= 1:
         raise SettingsError(
             f"A strength of {strength:g} is not rehearsed; choose weak, mid, strong, or a number above 0 and up to 1."
         )
-    if cause == "two_at_once":
-        first, second = (incident(name, strength, seed=seed, ends=ends) for name in PAIRS[seed % len(PAIRS)])
+    pair = PAIRS[seed % len(PAIRS)] if cause == "two_at_once" else tuple(cause.split("+", 1))
+    if len(pair) == 2:
+        first, second = (incident(name, strength, seed=seed, ends=ends) for name in pair)
         return _both(first, second)
     if cause not in INCIDENTS:
         raise SettingsError(
@@ -142,6 +144,12 @@ def _with(rows: pa.Table, name: str, values: object) -> pa.Table:
 
 def _both(first: Incident, second: Incident) -> Incident:
     """Two incidents of different rooms at once: each part is taken from the one that has it."""
+    usual = Incident()
+    for part in ("change", "labels", "feed", "skew", "release"):
+        if getattr(usual, part) not in (getattr(first, part), getattr(second, part)):
+            raise SettingsError(
+                f"{first.cause} and {second.cause} are of one room ({part}); rehearse one after the other."
+            )
     return Incident(
         cause="two_at_once",
         strength=first.strength,

@@ -51,7 +51,6 @@ class Limits:
 
     # Labels that do not come: the queues' capacity is fixed, so their counts hardly vary (clean -.7).
     queue_short: float = -4.0
-    queue_seems_short: float = -2.0  # one label in four held back is at -4, give or take a half
     chargebacks_short: float = -4.0
     chargebacks_late: float = 8.0  # missing ones look a little late, too (5.3)
 
@@ -63,6 +62,7 @@ class Limits:
     fewest_surprising: int = 8  # audited, of what was charged back since chargebacks rose
     surprising_wrong: float = 0.5  # clean and a new pattern .2, one label in 200 flipped .57 and more
     surprising_right: float = 0.3  # a flood of chargebacks that gold confirms is fraud, however safe it looked
+    fewest_confirmed: int = 16  # five of sixteen wrong by luck: one in forty where .57 are
 
     # Clears what others call fraud, less how much more fraud it finds: clean 3.8, a third of its frauds cleared 4.8 and more.
     queue_biased: float = 4.7
@@ -237,32 +237,35 @@ def labels_flipped(read: Reader) -> bool:
     unlikely, wrong = read.z("charged.least_likely"), read.z("gold.accused_wrong")
     if wrong >= LIMITS.gold_contradicts or (audited and read.value(SURPRISING) >= LIMITS.surprising_wrong):
         return True
-    if audited and read.value(SURPRISING) <= LIMITS.surprising_right:
+    if read.enough(SURPRISING, LIMITS.fewest_confirmed) and read.value(SURPRISING) <= LIMITS.surprising_right:
         return False
     both = unlikely >= LIMITS.safest_and_gold and wrong >= LIMITS.gold_doubts
     return (unlikely >= LIMITS.safest_flipped or both) and not scores_upset(read)
 
 
-def labels_seem_missing(read: Reader) -> bool:
-    """The same by less: not enough to name, enough to wait."""
-    return read.z("arrived.analysts") <= LIMITS.queue_seems_short
-
-
 def source_biased(read: Reader) -> bool:
     """A queue finds less fraud than the others do, and clears what they call fraud."""
-    names = [name.rsplit(".", 1)[1] for name in read.among("sources.gap.")]
-    return any(clears_what_others_call(read, name) for name in names)
-
-
-def clears_what_others_call(read: Reader, name: str) -> bool:
-    clears, gap = f"sources.clears.{name}", f"sources.gap.{name}"
-    return read.n(clears) >= LIMITS.fewest_doubles and read.z(clears) - read.z(gap) >= LIMITS.queue_biased
+    return bool(biased_queue(read))
 
 
 def biased_queue(read: Reader) -> str:
-    """A queue whose rule is met."""
-    names = [name.rsplit(".", 1)[1] for name in read.among("sources.gap.")]
-    return max((name for name in names if clears_what_others_call(read, name)), default="")
+    """The queue that does so most, of those of which enough is known."""
+    hides = {name: hidden_by(read, name) for name in queues(read) if enough_doubles(read, name)}
+    return max((name for name in hides if hides[name] >= LIMITS.queue_biased), key=lambda name: hides[name], default="")
+
+
+def queues(read: Reader) -> list[str]:
+    """The analyst queues that can be compared with another."""
+    return [name.rsplit(".", 1)[1] for name in read.among("sources.gap.")]
+
+
+def enough_doubles(read: Reader, queue: str) -> bool:
+    return read.n(f"sources.clears.{queue}") >= LIMITS.fewest_doubles
+
+
+def hidden_by(read: Reader, queue: str) -> float:
+    """How much a queue clears of what others call fraud, less how much more fraud than they it finds, in deviations."""
+    return read.z(f"sources.clears.{queue}") - read.z(f"sources.gap.{queue}")
 
 
 def chargebacks_missing(read: Reader) -> bool:

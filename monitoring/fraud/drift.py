@@ -18,7 +18,7 @@ from monitoring.psi import psi
 WINDOW_DAYS = 7
 """Whole weeks: payments differ more between a Friday and a Sunday than most drift is large."""
 LASTING_DAYS = 10
-"""A shift that began before so many days lasts: the week after winter holidays is over by then, and a queue that errs since has shown."""
+"""A shift that began before so many days lasts: the week after winter holidays is over by then, and labels that are wrong since show."""
 SAMPLE = 3_000
 """Rows of each side for the domain classifier: its AUC then has a standard error of .007."""
 EVERY = 3

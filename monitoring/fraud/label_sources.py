@@ -153,15 +153,18 @@ def _called_and_paid(ledger: Ledger, as_of: int, ages: tuple[int, int]) -> tuple
     return ledger.book.said(CHARGEBACK).at[rows][chosen], ledger.day_of_rows(rows)[chosen]
 
 
-def _days_since_rise(ledger: Ledger, as_of: int) -> int:
-    """For how many days payments with low scores have been charged back more often than four to twelve weeks ago."""
+def _days_since_rise(ledger: Ledger, as_of: int) -> float:
+    """For how many days payments with low scores have been charged back more often than four to twelve weeks ago.
+
+    NaN where too few were charged back then to say what is usual.
+    """
     before = np.nan_to_num(ledger.score[ledger.rows(as_of - 84, as_of - 28)])
     if not len(before):
-        return 0
+        return math.nan
     low = float(np.quantile(before, HIGH))
     old_at, old_day = _charged_below(ledger, as_of, (28, 84), low)
     if len(old_at) < 50:
-        return 0
+        return math.nan
     _, day = _charged_below(ledger, as_of, RISE_AGES, low)
     ages, lags = np.arange(*RISE_AGES), np.sort(old_at - old_day)
     usual = len(lags) / (84 - 28) * np.searchsorted(lags, ages, side="left") / len(lags)
@@ -212,7 +215,7 @@ def _gold(ledger: Ledger, as_of: int) -> Figures:
     rows = ledger.rows(as_of - 45, as_of)
     fraud, reason = gold.fraud[rows] == 1, ledger.audit_reason[rows]
     ages, began = as_of - ledger.day_of_rows(rows), _days_since_rise(ledger, as_of)
-    found: dict[str, Figure] = {"charged.days_since_rise": Figure(float(began))}
+    found: dict[str, Figure] = {"charged.days_since_rise": Figure(began)}
     for days, which in zip(GOLD_DAYS, ("", "_two"), strict=True):
         recent = (gold.at[rows] >= as_of - days) & (gold.at[rows] < as_of)
         accused, cleared, random, surprising = (recent & (reason == number) for number in range(len(AUDIT_REASONS)))

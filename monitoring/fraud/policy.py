@@ -6,7 +6,6 @@ and of the fraud lead to it, and then in the shadow, to be promoted by what the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -17,9 +16,11 @@ from monitoring.fraud.diagnosis import (
     Cause,
     Diagnosis,
     Reader,
+    enough_doubles,
     fraud_surely_hidden,
-    labels_seem_missing,
+    hidden_by,
     payments_moved,
+    queues,
 )
 from monitoring.fraud.figures import Standing
 from training.fraud.operation import OPERATION
@@ -83,6 +84,7 @@ NEEDED: Mapping[ActionName, tuple[str, ...]] = {
         "skew.mismatch",
         "drift.domain_auc",
         "arrived.analysts",
+        "analysts.over_expected",
         "charged.high",
         "gold.accused_wrong",
     ),
@@ -96,13 +98,17 @@ VERIFIED = SURPRISING
 FEWEST_VERIFIED = LIMITS.fewest_surprising
 MOST_WRONG = 0.35  # clean .2; a new pattern .1; one payment in 200 charged back for nothing .7
 #: A queue that clears what the other calls fraud hides fraud, and then analysts find less than customers report, as if fraud had
-#: gone to low scores. Long before that is sure enough to name the queue it is enough to wait, unless customers report more by as
-#: much: no queue brings that about. Deviations of the one less those of the other: new and mutated patterns 1.1, a queue 2.3 and more.
-CLEARS_MORE = 1.0
+#: gone to low scores. Long before that is sure enough to name the queue it is enough to wait (new and mutated patterns 2.4 and 2.1).
+HIDES = 3.0
+HIDES_LATELY = 2.5
 #: Beside a harmful shift, of which both tell, a queue is another incident, and what it clears is charged back, while of what a shift
 #: raised little is. Together they reach 1.7 in most shifts and 2.2 and more with a queue that hides a third, from the tenth day on.
+#: Fewer chargebacks than usual speak for a queue up to one deviation: an outage has fewer of all.
 CLEARED_IS_CHARGED = 1.8
-CLEARED_LATELY = 2.5
+FEWER_CHARGED = -1.0
+
+#: What has not arrived would be learned as good. One label in four held back is at -4, give or take a half, a clean year at -.8.
+SEEMS_SHORT = -2.0
 
 SEEN_BY_THEMSELVES: frozenset[Cause] = frozenset({"skew", "poisoned_labels"})
 
@@ -155,30 +161,22 @@ def respond(
     return response
 
 
-def queue_in_doubt(standings: Mapping[str, Standing], least: float, lately_least: float) -> str:
-    """A queue that clears what another calls fraud by so many deviations more than usual; nothing if there is none."""
-    for name in (figure.rpartition(".")[2] for figure in standings if figure.startswith("sources.clears.")):
-        clears, gap, lately = (standings.get(f"sources.{figure}.{name}") for figure in ("clears", "gap", "lately"))
-        if (clears and gap and clears.z - gap.z >= least) or (lately and lately.z >= lately_least):
+def queue_in_doubt(read: Reader, least: float) -> str:
+    """A queue that clears what another calls fraud by so many deviations more than usual, as far as is known; nothing if none does."""
+    for name in queues(read):
+        if not hidden_by(read, name) < least or read.z(f"sources.lately.{name}") >= HIDES_LATELY:
             return name
     return ""
 
 
-def shift_lasts(standings: Mapping[str, Standing]) -> bool:
-    """Whether payments were already other ones ten days ago: what is wrong with a queue since would have shown."""
-    return payments_moved(Reader(standings, None), "drift.domain_auc_before")
+def shift_lasts(read: Reader) -> bool:
+    """Whether payments were already other ones ten days ago: labels that are wrong since would have shown."""
+    return payments_moved(read, "drift.domain_auc_before")
 
 
-def known_z(standings: Mapping[str, Standing], figure: str) -> float:
-    """By how many deviations a figure is more than usual; 0 where that is not known."""
-    found = standings[figure].z if figure in standings else 0.0
-    return found if math.isfinite(found) else 0.0
-
-
-def chargebacks_rose(standings: Mapping[str, Standing]) -> bool:
-    """Whether what has a low score is charged back more often than usual."""
-    found = standings.get("charged.days_since_rise")
-    return found is not None and found.value > 0
+def chargebacks_rose(read: Reader) -> bool:
+    """Whether what has a low score is charged back more often than usual, or may be."""
+    return not read.value("charged.days_since_rise") <= 0
 
 
 def _once_verified(response: Response, cause: Cause, standings: Mapping[str, Standing]) -> Response:
@@ -187,9 +185,13 @@ def _once_verified(response: Response, cause: Cause, standings: Mapping[str, Sta
     Where payments moved, analysts and customers both say that scores promise too much; if chargebacks at low scores did not
     rise there is nothing for gold to confirm.
     """
-    if why := _not_sure_yet(cause, standings):
+    read = Reader(standings, None)
+    why = _shift_in_doubt(read) if cause == "covariate_harmful" else _concept_in_doubt(read)
+    if not read.z("arrived.analysts") > SEEMS_SHORT:
+        why = "fewer labels come from a queue than in any clean week"
+    if why:
         return _waits(why)
-    if cause == "covariate_harmful" and not chargebacks_rose(standings):
+    if cause == "covariate_harmful" and not chargebacks_rose(read):
         return response
     audited = standings.get(VERIFIED)
     if audited is None or not audited.n >= FEWEST_VERIFIED:
@@ -206,21 +208,26 @@ def _once_verified(response: Response, cause: Cause, standings: Mapping[str, Sta
     return response
 
 
-def _not_sure_yet(cause: Cause, standings: Mapping[str, Standing]) -> str:
-    """Why a cause that retraining would answer may be another; nothing if it is sure."""
-    if labels_seem_missing(Reader(standings, None)):
-        return "fewer labels come from a queue than in any clean week"
-    if cause == "covariate_harmful":
-        queue = queue_in_doubt(standings, CLEARED_IS_CHARGED - known_z(standings, "charged.of_cleared"), CLEARED_LATELY)
-    else:  # customers report more of what scores call safe
-        least = CLEARS_MORE + known_z(standings, "charged.low")
-        queue = queue_in_doubt(standings, least, least)
-    if queue:
-        return f"{queue} clears more of what another queue calls fraud than it usually does"
-    if cause == "covariate_harmful" and not shift_lasts(standings):
-        return "payments are others for less than ten days, and may be again what they were"
-    if cause != "covariate_harmful" and not fraud_surely_hidden(Reader(standings, None)):
-        return "fraud at low scores is more than usual, but a clean year shows as much once"
+def _concept_in_doubt(read: Reader) -> str:
+    """Why what looks like new fraud may be something else; nothing if it is sure."""
+    if queue := queue_in_doubt(read, HIDES):
+        return f"{queue} may clear more of what another queue calls fraud than it usually does"
+    if not fraud_surely_hidden(read):
+        return "fraud at low scores is more than usual, but not by as much as could be acted on"
+    return ""
+
+
+def _shift_in_doubt(read: Reader) -> str:
+    """Why more may be wrong than payments that the model does not know; nothing if it is sure."""
+    if not queues(read) or not all(enough_doubles(read, name) for name in queues(read)):
+        return "too few payments were looked at by two queues to say whether one hides fraud"
+    charged = max(read.z("charged.of_cleared"), FEWER_CHARGED)  # in this order what is not known stays so
+    if queue := queue_in_doubt(read, CLEARED_IS_CHARGED - charged):
+        return f"{queue} may clear more of what another queue calls fraud than it usually does"
+    if not read.z("charged.back") > LIMITS.not_charged_back:
+        return "what analysts called fraud may be charged back less than usual"
+    if not shift_lasts(read):
+        return "it is not known that payments were others ten days ago already: they may be again what they were"
     return ""
 
 

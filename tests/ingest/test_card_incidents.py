@@ -207,7 +207,7 @@ def test_each_form_of_skew_is_rehearsed_by_some_seed() -> None:
     assert {incident("skew", 1.0, seed=seed, ends=ENDS).skew for seed in range(3)} == set(SKEWS)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(len(PAIRS)))
 def test_two_at_once_has_the_parts_of_both(seed: int) -> None:
     """And of nothing else."""
     both = incident("two_at_once", 0.5, seed=seed, ends=ENDS)
@@ -216,6 +216,25 @@ def test_two_at_once_has_the_parts_of_both(seed: int) -> None:
     for part, usual in (("change", USUAL), ("labels", ALL_WELL), ("feed", ()), ("skew", None), ("release", None)):
         expected = [getattr(one, part) for one in pair if getattr(one, part) != usual] or [usual]
         assert [getattr(both, part)] == expected
+
+
+def test_any_two_of_different_rooms_are_rehearsed_together() -> None:
+    """By their names."""
+    both = incident("covariate_harmful+missed_fraud", 0.5, seed=0, ends=ENDS)
+    assert both.cause == "two_at_once"
+    assert both.change == incident("covariate_harmful", 0.5, seed=0, ends=ENDS).change
+    assert both.labels == incident("missed_fraud", 0.5, seed=0, ends=ENDS).labels
+
+
+@pytest.mark.parametrize(
+    ("pair", "room"),
+    [("label_flips+missed_fraud", "labels"), ("nulls+unit_change", "feed"), ("bad_release+poisoned_labels", "release"),
+     ("concept_new+prior_shift", "change"), ("skew+skew", "skew")],
+)  # fmt: skip
+def test_two_of_one_room_are_not(pair: str, room: str) -> None:
+    """One would take the other's place, and the drill would rehearse half of what it says."""
+    with pytest.raises(SettingsError, match=rf"{pair.replace('+', ' and ')} are of one room \({room}\)"):
+        incident(pair, 0.5, seed=0, ends=ENDS)
 
 
 def test_an_unknown_cause_names_those_that_there_are() -> None:

@@ -122,13 +122,14 @@ DIAGNOSES: list[tuple[Seen, Cause]] = [
     ),  # nothing is usual where it is seldom there
     ({SURPRISING: Standing(0.49, math.nan, math.nan, math.nan, 8)}, "none"),
     ({SURPRISING: Standing(0.9, math.nan, math.nan, math.nan, 7)}, "none"),  # too few to tell
-    ({**SAFEST, SURPRISING: Standing(0.3, math.nan, math.nan, math.nan, 8)}, "none"),  # gold says that it is fraud
-    ({**SAFEST, SURPRISING: Standing(0.31, math.nan, math.nan, math.nan, 8)}, "label_flips"),
-    ({**SAFEST, SURPRISING: Standing(0.3, math.nan, math.nan, math.nan, 7)}, "label_flips"),
-    ({**ACCUSED_WRONG, SURPRISING: Standing(0.1, math.nan, math.nan, math.nan, 8)}, "label_flips"),
+    ({**SAFEST, SURPRISING: Standing(0.3, math.nan, math.nan, math.nan, 16)}, "none"),  # gold says that it is fraud
+    ({**SAFEST, SURPRISING: Standing(0.31, math.nan, math.nan, math.nan, 16)}, "label_flips"),
+    ({**SAFEST, SURPRISING: Standing(0.3, math.nan, math.nan, math.nan, 15)}, "label_flips"),
+    ({**ACCUSED_WRONG, SURPRISING: Standing(0.1, math.nan, math.nan, math.nan, 16)}, "label_flips"),
     (NOT_BACK, "missed_fraud"),
     ({**NOT_BACK, "charged.beside_analysts": off(-2.5)}, "none"),
-    ({"charged.back": off(-2.6), "charged.beside_analysts": off(-3.7)}, "missed_fraud"),
+    ({"charged.back": off(-2.6), "charged.beside_analysts": off(-3.4)}, "missed_fraud"),
+    ({"charged.back": off(-2.6), "charged.beside_analysts": off(-3.3)}, "none"),
     ({"charged.back": off(-2.5), "charged.beside_analysts": off(-3.7)}, "none"),
     ({**NOT_BACK, "charged.low": off(0.5)}, "missed_fraud"),
     ({**NOT_BACK, "charged.low": off(0.51)}, "none"),  # they come, where scores are low
@@ -150,6 +151,7 @@ DIAGNOSES: list[tuple[Seen, Cause]] = [
         "covariate_harmless",
     ),  # customers
     ({**MOVED, **HARM, "charged.high": off(-3.4)}, "covariate_harmless"),
+    ({**MOVED, "charged.high": off(-1.5), "analysts.over_expected": off(-6.0)}, "covariate_harmful"),
     (
         {**MOVED, "charged.high": off(math.nan), "analysts.over_expected": off(-3.8)},
         "covariate_harmful",

@@ -163,12 +163,14 @@ def test_clocks_that_are_off_are_counted(hours: int) -> None:
     assert 0.2 < share_shifted(USUAL_HOURS, found, 12_600) < 0.3
 
 
-def test_a_sale_two_weeks_ago_is_no_shift_that_lasts() -> None:
+@pytest.mark.parametrize(("days_ago", "known"), [(18, True), (17, False), (11, False), (10, True)])
+def test_a_sale_in_the_week_that_ended_ten_days_ago_is_no_shift_that_lasts(days_ago: int, known: bool) -> None:
     """Payments were others then, and that says nothing about today's."""
-    sale = pd.DataFrame({"first_day": [date_of(AS_OF - 12)], "last_day": [date_of(AS_OF - 11)], "name": ["sale"]})
+    day = date_of(AS_OF - days_ago)
+    sale = pd.DataFrame({"first_day": [day], "last_day": [day], "name": ["sale"]})
     found = on(replace(tables(), calendar=sale), AS_OF)
     assert math.isfinite(usual()["drift.domain_auc_before"].value)
-    assert math.isnan(found["drift.domain_auc_before"].value)
+    assert math.isfinite(found["drift.domain_auc_before"].value) == known
     assert math.isfinite(found["drift.domain_auc"].value)
 
 
