@@ -1,7 +1,7 @@
 """Many drills at once: how often the cause is right, by day and strength, what is done about it, and what it costs.
 
 A seed's history is lived once and shared by its drills; seeds are spread over processes. Seeds 0 to 9 were used to choose the
-rules' thresholds, so that figures that are reported come from others.
+rules' thresholds, and of two causes at once others up to 48, so that figures that are reported come from higher ones.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ RESPONSES: Mapping[Cause, Response] = {
     "festival": Response("hold", "nobody", "the calendar says that this passes"),
     "aftermath": Response("hold", "nobody", "the batch is mended; what was delivered wrong is looked at for a week", training_frozen=True),
     "covariate_harmless": Response("hold", "nobody", "the model holds on the new payments"),
-    "covariate_harmful": Response("retrain_in_shadow", "model owner", "labels are verified, and the payments are new to the model"),
+    "covariate_harmful": Response("retrain_in_shadow", "model owner", "no label is in doubt, and the payments are new to the model"),
     "concept_new": Response("retrain_in_shadow", "model owner", "labels are verified, and show a pattern the model has not seen"),
     "concept_mutated": Response("retrain_in_shadow", "model owner", "labels are verified, and known fraud looks otherwise"),
     "prior_shift": Response("recalibrate", "model owner", "the order of payments holds, their probabilities do not"),
