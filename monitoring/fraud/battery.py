@@ -88,7 +88,14 @@ def battery(
     for seed, found in _spread(_of_seed, tasks, jobs):
         rows += found
         said(f"seed {seed}: {len(found)} drills, {_right(found, 14):.0%} of causes right on day 14")
-    return sorted(rows, key=lambda row: (REHEARSED.index(row.cause), row.strength, row.seed))
+    order = in_order({row.cause for row in rows})
+    return sorted(rows, key=lambda row: (order.index(row.cause), row.strength, row.seed))
+
+
+def in_order(causes: Iterable[str]) -> list[str]:
+    """Causes as they are rehearsed, and then pairs by their names."""
+    found = set(causes)
+    return [cause for cause in REHEARSED if cause in found] + sorted(found - set(REHEARSED))
 
 
 def clean_weeks(seeds: Sequence[int], weeks: int, *, jobs: int = 2, said: Said = lambda _: None) -> list[Clean]:
@@ -182,7 +189,8 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
             strength: _confusion([row for row in rows if row.strength == strength], 14) for strength in STRENGTHS
         },
         "days to cause": {
-            cause: _median([row.days_to_cause for row in clear if row.cause == cause]) for cause in REHEARSED
+            cause: _median([row.days_to_cause for row in clear if row.cause == cause])
+            for cause in in_order({*REHEARSED, *(row.cause for row in rows)})
         },
         "lost a day": _lost(clear),
     }
@@ -251,7 +259,7 @@ def _median(days: Sequence[int | None]) -> float | None:
 def _lost(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     with_money = [row for row in rows if row.lost is not None]
     found = {}
-    for cause in REHEARSED:
+    for cause in in_order(row.cause for row in with_money):
         of_cause = [row.lost for row in with_money if row.cause == cause and row.lost]
         if of_cause:
             found[cause] = {name: float(np.mean([getattr(lost, name) for lost in of_cause])) for name in Money._fields}

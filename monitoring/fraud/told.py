@@ -10,7 +10,7 @@ from typing import Any, Literal
 from rich.console import Group
 from rich.table import Table
 
-from monitoring.fraud.battery import REHEARSED, REPORTED_DAYS, Clean
+from monitoring.fraud.battery import REHEARSED, REPORTED_DAYS, Clean, in_order
 from monitoring.fraud.diagnosis import Tried
 from monitoring.fraud.figures import Standing
 from monitoring.fraud.ledger import EPOCH
@@ -178,7 +178,7 @@ def _money(found: Mapping[str, Any]) -> Table:
 def _confusion(found: Mapping[str, Any]) -> Table:
     table = Table("injected", "weak", "mid", "strong", title="Named on day 14")
     by_strength = found["confusion on day 14"]
-    for cause in REHEARSED:
+    for cause in in_order(cause for named in by_strength.values() for cause in named):
         cells = [", ".join(f"{name} {n}" for name, n in by_strength[s].get(cause, {}).items()) for s in by_strength]
         if any(cells):
             table.add_row(cause, *cells)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from monitoring.fraud.battery import Clean, Row, summary
+from monitoring.fraud.battery import Clean, Row, in_order, summary
 from monitoring.fraud.money import Money
 from monitoring.fraud.policy import RESPONSES
 from monitoring.fraud.told import battery_tables
@@ -29,6 +30,21 @@ def test_each_cause_counts_the_same() -> None:
     found = summary(rows)["accuracy"]
     assert found["mid and strong"][14]["share"] == 0.5
     assert found["the same, without contract, skew and release"][14] == {"share": 0.0, "low": 0.0, "high": 0.0, "n": 1}
+
+
+def test_a_pair_by_its_names_stands_after_what_is_always_rehearsed() -> None:
+    """Twenty minutes of drills are not lost for a name that no table expects."""
+    pair = row("two_at_once", "covariate_harmful", retrained_in_doubt=True, lost=Money(3.0, 2.0, 1.0, 0))
+    rows = [
+        replace(pair, cause="covariate_harmful+missed_fraud"),
+        row("two_at_once", "two_at_once"),
+        row("nulls", "nulls"),
+    ]
+    assert in_order(each.cause for each in rows) == ["nulls", "two_at_once", "covariate_harmful+missed_fraud"]
+    found = summary(rows)
+    assert found["retrained in doubt"] == 1
+    cells = [cell for table in battery_tables(found, []) for column in table.columns for cell in column.cells]
+    assert "covariate_harmful+missed_fraud" in cells
 
 
 def test_weak_drills_are_counted_by_themselves() -> None:
