@@ -62,7 +62,7 @@ class Limits:
     fewest_surprising: int = 8  # audited, of what was charged back since chargebacks rose
     surprising_wrong: float = 0.5  # clean and a new pattern .2, one label in 200 flipped .57 and more
     surprising_right: float = 0.3  # a flood of chargebacks that gold confirms is fraud, however safe it looked
-    fewest_confirmed: int = 16  # five of sixteen wrong by luck: one in forty where .57 are
+    fewest_confirmed: int = 16  # four of sixteen wrong by luck: one in a hundred where .57 are
 
     # Clears what others call fraud, less how much more fraud it finds: clean 3.8, a third of its frauds cleared 4.8 and more.
     queue_biased: float = 4.7

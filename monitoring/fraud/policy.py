@@ -98,7 +98,7 @@ VERIFIED = SURPRISING
 FEWEST_VERIFIED = LIMITS.fewest_surprising
 MOST_WRONG = 0.35  # clean .2; a new pattern .1; one payment in 200 charged back for nothing .7
 #: A queue that clears what the other calls fraud hides fraud, and then analysts find less than customers report, as if fraud had
-#: gone to low scores. Long before that is sure enough to name the queue it is enough to wait (new and mutated patterns 2.4 and 2.1).
+#: gone to low scores. Long before that is sure enough to name the queue it is enough to wait (new patterns reach 2.4 on day 14).
 HIDES = 3.0
 HIDES_LATELY = 2.5
 #: Beside a harmful shift, of which both tell, a queue is another incident, and what it clears is charged back, while of what a shift
