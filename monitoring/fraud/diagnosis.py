@@ -270,11 +270,12 @@ def hidden_by(read: Reader, queue: str) -> float:
 
 def chargebacks_missing(read: Reader) -> bool:
     """What analysts called fraud is not charged back at the ages at which it was, and chargebacks fall behind analysts."""
-    back = read.z("charged.back")
+    back, beside = read.z("charged.back"), read.z("charged.beside_analysts")
+    if not back <= LIMITS.not_charged_back:
+        return False
     if scores_upset(read):
         return read.enough("charged.back", LIMITS.fewest_called) and back <= LIMITS.surely_not_charged_back
-    together = back + read.z("charged.beside_analysts")
-    behind = back <= LIMITS.not_charged_back and together <= LIMITS.not_charged_back_and_behind
+    behind = back + beside <= LIMITS.not_charged_back_and_behind
     return behind and read.z("charged.low") <= LIMITS.low_not_more and not payments_moved(read)
 
 
