@@ -162,10 +162,10 @@ def respond(
 
 
 def queue_in_doubt(read: Reader, least: float) -> str:
-    """A queue that clears what another calls fraud by so many deviations more than usual, as far as is known; nothing if none does."""
+    """Which queue may clear what another calls fraud by so many deviations more than usual; nothing if none does, as far as is known."""
     for name in queues(read):
         if not hidden_by(read, name) < least or read.z(f"sources.lately.{name}") >= HIDES_LATELY:
-            return name
+            return f"{name} may clear more of what another queue calls fraud than it usually does"
     return ""
 
 
@@ -186,10 +186,9 @@ def _once_verified(response: Response, cause: Cause, standings: Mapping[str, Sta
     rise there is nothing for gold to confirm.
     """
     read = Reader(standings, None)
-    why = _shift_in_doubt(read) if cause == "covariate_harmful" else _concept_in_doubt(read)
     if not read.z("arrived.analysts") > SEEMS_SHORT:
-        why = "fewer labels come from a queue than in any clean week"
-    if why:
+        return _waits("fewer labels come from a queue than in any clean week")
+    if why := _shift_in_doubt(read) if cause == "covariate_harmful" else _concept_in_doubt(read):
         return _waits(why)
     if cause == "covariate_harmful" and not chargebacks_rose(read):
         return response
@@ -210,8 +209,8 @@ def _once_verified(response: Response, cause: Cause, standings: Mapping[str, Sta
 
 def _concept_in_doubt(read: Reader) -> str:
     """Why what looks like new fraud may be something else; nothing if it is sure."""
-    if queue := queue_in_doubt(read, HIDES):
-        return f"{queue} may clear more of what another queue calls fraud than it usually does"
+    if why := queue_in_doubt(read, HIDES):
+        return why
     if not fraud_surely_hidden(read):
         return "fraud at low scores is more than usual, but not by as much as could be acted on"
     return ""
@@ -222,8 +221,8 @@ def _shift_in_doubt(read: Reader) -> str:
     if not queues(read) or not all(enough_doubles(read, name) for name in queues(read)):
         return "too few payments were looked at by two queues to say whether one hides fraud"
     charged = max(read.z("charged.of_cleared"), FEWER_CHARGED)  # in this order what is not known stays so
-    if queue := queue_in_doubt(read, CLEARED_IS_CHARGED - charged):
-        return f"{queue} may clear more of what another queue calls fraud than it usually does"
+    if why := queue_in_doubt(read, CLEARED_IS_CHARGED - charged):
+        return why
     if not read.z("charged.back") > LIMITS.not_charged_back:
         return "what analysts called fraud may be charged back less than usual"
     if not shift_lasts(read):
